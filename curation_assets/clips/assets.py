@@ -1,0 +1,91 @@
+"""`scenes`: the shots of each video, from one full decode. `clips`: the spans they are cut into."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from curation_assets.clips.detection import detect_scenes
+from curation_assets.clips.spans import cut_spans
+from curation_assets.refresh import Done, Stage, Work, blocked_by
+from curation_assets.settings import Settings, result_settings
+from curation_assets.stage_asset import stage_asset
+from curation_assets.tables import CLIPS, SCENES
+from curation_assets.tools import Tools
+from resources.media import VideoSource
+
+GROUP = "clips"
+READING = [  # how the chosen stream is read; the same for every step that decodes
+    "stream_index",
+    "time_base",
+    "timestamps",
+    "frame_rate",
+    "rotation_deg",
+    "sample_aspect_ratio",
+    "width",
+    "height",
+    "colour_space",
+    "colour_range",
+]
+SCENE_COLUMNS = ["scene_index", "start_frame", "end_frame", "start_s", "end_s", "start_pts", "end_pts", "frame_pts", "ends_at_cut"]
+
+
+def probed_videos(reads: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    return reads["raw_videos"].select(
+        "video_id", "source_uri", *READING, blocked_by("raw_videos"), wanted=~pl.col("missing")
+    )
+
+
+def scene_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    stage = Stage(
+        SCENES,
+        unit="video_id",
+        reads={"raw_videos": ["video_id", "source_uri", "missing", *READING]},
+        units=probed_videos,
+        version="1",
+        settings=result_settings(settings.cuts),
+        not_data=frozenset({"source_uri"}),
+    )
+
+    @stage_asset(stage, settings, group=GROUP, kinds={"ffmpeg"})
+    def scenes(work: list[Work], tools: Tools) -> Iterable[Done]:
+        """Decodes each video once and finds its cuts; a video without a cut is one scene."""
+
+        def arguments(unit: Work, _: str) -> dict[str, Any]:
+            source = VideoSource.from_row(unit.values)
+            return {"source": source, "video_id": unit.unit, "cuts": tools.settings.cuts}
+
+        return tools.rows_in_workers(detect_scenes, work, arguments)
+
+    return [scenes]
+
+
+def videos_with_scenes(reads: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    scenes = (
+        reads["scenes"]
+        .sort("video_id", "scene_index", nulls_last=True)
+        .group_by("video_id", maintain_order=True)
+        .agg(pl.struct(SCENE_COLUMNS).alias("scenes"), pl.col("error").first(), pl.col("error_kind").first())
+        .select("video_id", "scenes", blocked_by("scenes"))
+    )
+    return reads["raw_videos"].drop("error", "error_kind").join(scenes, on="video_id")
+
+
+def clip_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    stage = Stage(
+        CLIPS,
+        unit="video_id",
+        reads={"raw_videos": ["video_id", "width", "height", "time_base"], "scenes": ["video_id", *SCENE_COLUMNS]},
+        units=videos_with_scenes,
+        version="1",
+        settings=result_settings(settings.clips),
+    )
+
+    @stage_asset(stage, settings, group=GROUP, kinds={"polars"})
+    def clips(work: list[Work], tools: Tools) -> Iterable[Done]:
+        """Cuts scenes into spans of allowed length, by arithmetic; what is dropped says why."""
+        rules = tools.settings.clips
+        return tools.rows_here(lambda video: cut_spans(video, video["scenes"], rules), work)
+
+    return [clips]

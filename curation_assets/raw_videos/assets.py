@@ -1,0 +1,113 @@
+"""`source_files`: what the sources hold. `raw_videos`: what probing found in each video."""
+
+from collections.abc import Iterable, Mapping
+
+import dagster as dg
+import polars as pl
+
+from curation_assets.raw_videos.probing import probe_video
+from curation_assets.refresh import Done, Stage, Work
+from curation_assets.settings import Settings, Source, result_settings
+from curation_assets.shards import Registration, register
+from curation_assets.stage_asset import OWNERS, SHARDS, Home, column_schema, require_same_settings, stage_asset
+from curation_assets.tables import RAW_VIDEOS, SOURCE_FILES
+from curation_assets.tools import Tools
+
+GROUP = "raw_videos"
+CARRIED = ("source", "path", "source_uri", "missing", "listing", "size_bytes", "media_type")
+
+
+class Scan(dg.Config):
+    """A source beside those of the settings; without a name, the settings' sources are scanned."""
+
+    name: str | None = None
+    path: str | None = None
+    recursive: bool = True
+    path_column: str = "video_path"
+    folder: str | None = None
+
+    def sources(self, settings: Settings) -> Mapping[str, Source]:
+        if self.name is None or self.path is None:
+            return settings.sources
+        source = Source(path=self.path, recursive=self.recursive, path_column=self.path_column, folder=self.folder)
+        return {self.name: source}
+
+
+def source_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    @dg.asset(
+        group_name=GROUP,
+        kinds={"python", "deltalake"},
+        owners=OWNERS,
+        code_version="1",
+        metadata={"dagster/column_schema": column_schema(SOURCE_FILES), "dagster/table_name": SOURCE_FILES.name},
+    )
+    def source_files(
+        context: dg.AssetExecutionContext, config: Scan, home: Home
+    ) -> dg.MaterializeResult[None]:
+        """One row is a file of a source, once per content it had.
+
+        Lists the sources, hashes new and changed files and assigns each new video its shard.
+        """
+        require_same_settings(context, settings)
+        sources = config.sources(settings)
+        if not sources:
+            raise dg.Failure(
+                "no source to scan: name one under `sources:` in the settings, or run `reelhouse run FOLDER`",
+                allow_retries=False,
+            )
+        found = register(sources, settings.shards, home.store(), context.run_id)
+        context.instance.add_dynamic_partitions(SHARDS.name, found.shards)
+        if found.source_errors:
+            raise dg.Failure("; ".join(found.source_errors), allow_retries=False)
+        return dg.MaterializeResult(
+            metadata=_registration_metadata(found, home), data_version=dg.DataVersion(found.data_version)
+        )
+
+    return [source_files]
+
+
+def _registration_metadata(found: Registration, home: Home) -> dict[str, dg.MetadataValue]:
+    counts = ("files", "hashed", "added", "vanished")
+    failures = [dg.TableRecord({"file": path, "error": error}) for path, error in found.failures]
+    return {
+        "dagster/row_count": dg.MetadataValue.int(found.rows),
+        "dagster/uri": dg.MetadataValue.text(home.store().location(SOURCE_FILES.name)),
+        **{name: dg.MetadataValue.int(getattr(found, name)) for name in counts},
+        "shards": dg.MetadataValue.json(found.shards),
+        "delta_version": dg.MetadataValue.int(found.version),
+        "failures": dg.MetadataValue.table(
+            failures, dg.TableSchema(columns=[dg.TableColumn("file"), dg.TableColumn("error")])
+        ),
+    }
+
+
+def registered_videos(reads: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """One row a video: of its paths the first that still exists."""
+    return (
+        reads["source_files"]
+        .sort("missing", "source", "path")
+        .unique("video_id", keep="first", maintain_order=True)
+        .select("video_id", *CARRIED, wanted=~pl.col("missing"), blocked="error")
+    )
+
+
+def raw_video_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    stage = Stage(
+        RAW_VIDEOS,
+        unit="video_id",
+        reads={"source_files": ["video_id", *CARRIED]},
+        units=registered_videos,
+        version="1",
+        settings=result_settings(settings.raw_videos),
+        carried=CARRIED,
+    )
+
+    @stage_asset(stage, settings, group=GROUP, kinds={"ffmpeg"})
+    def raw_videos(work: list[Work], tools: Tools) -> Iterable[Done]:
+        """Reads each file's packets without decoding: streams, size, exact rate, times, colours."""
+        limits = tools.settings.raw_videos
+        return tools.rows_in_workers(
+            probe_video, work, lambda unit, _: {"uri": unit.values["source_uri"], "limits": limits}
+        )
+
+    return [raw_videos]

@@ -1,0 +1,158 @@
+"""Technical faults of a clip, measured on its stored frames: blur, exposure, borders, stillness, lack of colour."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation_assets.settings import Technical
+
+Picture = NDArray[np.uint8]
+
+MEASURED_SIDE_PX = 512
+BLACK_BELOW = 16
+"""Luma under which a pixel is black: video black of a limited-range signal."""
+WHITE_ABOVE = 239
+"""Luma over which a pixel is white: as far below 255 as BLACK_BELOW is above 0."""
+BORDER_TOLERANCE = 24
+"""Largest difference of a border pixel from the border's colour in any channel: room for JPEG's ringing."""
+BORDER_MIN_SHARE = 0.98
+"""Share of a line's pixels that must have the border's colour."""
+FROZEN_BELOW = 2.0
+"""Change of luma averaged over 16 x 16 px (at 512 px) that nobody sees; averaging removes noise."""
+
+
+def technical_identity(engine: str) -> dict[str, str]:
+    """`model` and `revision` of the one engine, `opencv`."""
+    return {"model": "picture measures", "revision": f"opencv {version('opencv-python-headless')}"}
+
+
+def technical_row(pictures: Sequence[Picture], settings: Technical, engine: str) -> dict[str, Any]:
+    """The `technical_scores` columns of a clip from its stored frames (RGB, in order, of one size).
+
+    `technical_score` is 1 - the largest of black, white, border and frozen share; a frame's score is
+    1 - the largest of its black, white and the clip's border share.
+    """
+    import cv2
+
+    cv2.setNumThreads(1)
+    content = content_rectangle(pictures)
+    border = border_share(content, pictures[0])
+    lumas = [luma(picture) for picture in pictures]
+    black = [float((plane < BLACK_BELOW).mean()) for plane in lumas]
+    white = [float((plane > WHITE_ABOVE).mean()) for plane in lumas]
+    shares = {
+        "black_share": float(np.mean(black)),
+        "white_share": float(np.mean(white)),
+        "border_share": border,
+        "frozen_share": frozen_share(lumas),
+    }
+    frame_faults = [
+        max(frame_black, frame_white, border) for frame_black, frame_white in zip(black, white, strict=True)
+    ]
+    measures = {
+        "technical_score": 1.0 - max(shares.values()),
+        "sharpness": float(np.median([sharpness(plane, content) for plane in lumas])),
+        "luma": float(np.mean([plane.mean() for plane in lumas])),
+        **shares,
+        "colour": float(np.mean([colour(picture) for picture in pictures])),
+    }
+    return {
+        "engine": engine,
+        **technical_identity(engine),
+        "unit": "1 - share of the frame or the clip",
+        "sampling": f"{len(pictures)} stored frames",
+        **{name: round(value, 5) for name, value in measures.items()},
+        "frame_scores": [round(1.0 - fault, 5) for fault in frame_faults],
+    }
+
+
+def luma(picture: Picture) -> Picture:
+    """Luma 0..255 of an RGB picture: 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601)."""
+    import cv2
+
+    plane: Picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    return plane
+
+
+def sharpness(plane: Picture, content: tuple[slice, slice]) -> float:
+    """Variance of the 3 x 3 Laplacian of the luma inside the borders, with the frame shrunk to 512 px; 0 and up.
+
+    Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000. Borders are left out because
+    their edge would be the sharpest thing in a blurred picture.
+    """
+    import cv2
+
+    inside = plane[content]
+    if not inside.size:
+        return 0.0
+    shrunk = _shrink(inside, MEASURED_SIDE_PX / max(plane.shape))
+    return float(cv2.Laplacian(shrunk, cv2.CV_64F).var())
+
+
+def colour(picture: Picture) -> float:
+    """Mean distance from grey, sqrt(a*^2 + b*^2) in CIELAB (D65), with the frame shrunk to 512 px; 0..134."""
+    import cv2
+
+    shrunk = _shrink(picture, MEASURED_SIDE_PX / max(picture.shape[:2]))
+    lab = cv2.cvtColor(shrunk.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    return float(np.hypot(lab[..., 1], lab[..., 2]).mean())
+
+
+def frozen_share(lumas: Sequence[Picture]) -> float:
+    """Share of neighbouring frames without visible change, 0..1: 1 for a still picture, near 1 for a slideshow.
+
+    A pair is without change when no 16 x 16 px block of the frames, shrunk to 512 px, changes its mean luma by
+    FROZEN_BELOW or more; so a small thing moving before a fixed camera counts as change, noise doesn't.
+    """
+    scale = MEASURED_SIDE_PX / 16 / max(lumas[0].shape)
+    blocks = np.stack([_shrink(plane.astype(np.float32), scale) for plane in lumas])
+    changes = np.abs(np.diff(blocks, axis=0)).max(axis=(1, 2))
+    return float((changes < FROZEN_BELOW).mean())
+
+
+def content_rectangle(pictures: Sequence[Picture]) -> tuple[slice, slice]:
+    """Rows and columns left inside the flat borders (letterbox, pillarbox, both) that all frames have.
+
+    A line belongs to a border when in every frame at least BORDER_MIN_SHARE of its pixels are within
+    BORDER_TOLERANCE of the border's colour, the median of the outermost line. Any colour will do.
+    """
+    frames = np.stack(pictures)
+    height, width = frames.shape[1:3]
+    top = _flat_lines(frames)
+    bottom = height - _flat_lines(frames[:, top:][:, ::-1])
+    middle = frames[:, top:bottom].swapaxes(1, 2)
+    left = _flat_lines(middle)
+    right = width - _flat_lines(middle[:, left:][:, ::-1])
+    return slice(top, bottom), slice(left, right)
+
+
+def border_share(content: tuple[slice, slice], picture: Picture) -> float:
+    """Share of the picture outside the content rectangle, 0..1."""
+    height, width = picture[content].shape[:2]
+    return 1.0 - height * width / (picture.shape[0] * picture.shape[1])
+
+
+def _flat_lines(lines: NDArray[np.uint8]) -> int:
+    """How many lines from the first are one colour in all frames; lines is (frames, lines, pixels, RGB)."""
+    if not lines.size:
+        return 0
+    border_colour = np.median(lines[:, 0], axis=(0, 1))
+    for count in range(lines.shape[1]):
+        off = np.abs(lines[:, count] - border_colour).max(axis=-1)
+        if (off <= BORDER_TOLERANCE).mean(axis=1).min() < BORDER_MIN_SHARE:
+            return count
+    return lines.shape[1]
+
+
+def _shrink(picture: NDArray[Any], scale: float) -> NDArray[Any]:
+    """By area averaging; a picture that is small already stays as it is."""
+    import cv2
+
+    if scale >= 1:
+        return picture
+    size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
+    shrunk: NDArray[Any] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return shrunk

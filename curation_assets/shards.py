@@ -1,0 +1,217 @@
+"""Shards: which video belongs to which. Registration lists sources, hashes what is new and assigns shards for good."""
+
+import datetime as dt
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from curation_assets.raw_videos.listing import Entry, SourceError, content_id, list_source, path_id
+from curation_assets.refresh import data_version
+from curation_assets.settings import Shards, Source
+from curation_assets.tables import SOURCE_FILES
+from resources.delta_store import Conflict, DeltaStore
+from resources.workers import available_cores
+
+Row = dict[str, Any]
+MAX_CONFLICTS = 20
+ALWAYS_ALLOWED_LOSS = 1  # one file gone is no outage, however small the source
+
+
+@dataclass
+class Registration:
+    """What a registration found; `shards` are all that exist afterwards."""
+
+    files: int = 0
+    hashed: int = 0
+    added: int = 0
+    vanished: int = 0
+    rows: int = 0
+    version: int = 0
+    data_version: str = ""
+    shards: list[str] = field(default_factory=list)
+    touched: list[str] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    source_errors: list[str] = field(default_factory=list)
+
+
+def register(sources: Mapping[str, Source], limits: Shards, store: DeltaStore, run_id: str) -> Registration:
+    """Bring `source_files` up to date with the sources' files, in one commit.
+
+    A file is hashed when its path is new or its size or time changed. A known content keeps its shard; a new one
+    goes to its source's newest shard until that is full. A source that can't be read, or that lost too many files
+    at once, is reported in `source_errors` and none of its rows change.
+    """
+    hashes: dict[tuple[str, int | None, int | None], str | OSError] = {}
+    for _ in range(MAX_CONFLICTS):
+        handle = store.open(SOURCE_FILES.name, SOURCE_FILES.schema)
+        before = store.read(handle, list(SOURCE_FILES.schema))
+        report = Registration()
+        rows = before.to_dicts()
+        for name, source in sources.items():
+            try:
+                entries = list_source(source)
+                rows = _scan(name, entries, rows, limits, hashes, run_id, report)
+            except SourceError as failure:
+                report.source_errors.append(f"source {name}: {failure}")
+        _assign_shards(rows, limits, report)
+        after = pl.DataFrame(rows, schema=SOURCE_FILES.schema, orient="row").sort(*SOURCE_FILES.key)
+        report.rows = after.height
+        report.data_version = data_version(after, SOURCE_FILES)
+        report.shards = after.get_column("shard").unique().sort().to_list()
+        try:
+            unchanged = after.equals(before.sort(*SOURCE_FILES.key))
+            report.version = handle.version() if unchanged else store.replace(handle, after, None, {"run_id": run_id})
+        except Conflict:
+            continue
+        return report
+    raise SourceError(f"source_files was changed {MAX_CONFLICTS} times by others meanwhile; run the registration again")
+
+
+def _scan(
+    source: str,
+    entries: list[Entry],
+    rows: list[Row],
+    limits: Shards,
+    hashes: dict[tuple[str, int | None, int | None], str | OSError],
+    run_id: str,
+    report: Registration,
+) -> list[Row]:
+    """The rows of all sources after a scan of one of them."""
+    now = dt.datetime.now(dt.UTC)
+    others = [row for row in rows if row["source"] != source]
+    known = {(row["path"], row["video_id"]): row for row in rows if row["source"] == source}
+    present = {row["path"]: row for row in known.values() if not row["missing"]}
+    listed = {entry.path for entry in entries}
+    lost = [path for path in present if path not in listed]
+    if len(lost) > max(limits.max_lost_share * len(present), ALWAYS_ALLOWED_LOSS):
+        raise SourceError(
+            f"{len(lost)} of {len(present)} files are gone, for example {lost[0]!r}; nothing was marked. If they were "
+            f"removed on purpose, set shards.max_lost_share above {len(lost) / len(present):.2f} for one run"
+        )
+    _hash_new(entries, present, hashes, report)
+    found: set[tuple[str, str]] = set()
+    for entry in entries:
+        row = _row(source, entry, present, known, hashes, run_id, now)
+        key = (row["path"], row["video_id"])
+        report.added += key not in known
+        found.add(key)
+        known[key] = row
+        if row["error"]:
+            report.failures.append((entry.path, row["error"]))
+    for key, row in known.items():
+        if key not in found and not row["missing"]:
+            known[key] = {**row, "missing": True, "missing_since": now}
+            report.vanished += 1
+    report.files += len(entries)
+    return others + list(known.values())
+
+
+def _is_known(entry: Entry, present: Mapping[str, Row]) -> bool:
+    row = present.get(entry.path)
+    return (
+        row is not None
+        and row["error"] is None
+        and entry.error is None
+        and (row["size_bytes"], row["modified_at"]) == (entry.size_bytes, _time(entry.modified_ns))
+    )
+
+
+def _hash_new(
+    entries: Iterable[Entry],
+    present: Mapping[str, Row],
+    hashes: dict[tuple[str, int | None, int | None], str | OSError],
+    report: Registration,
+) -> None:
+    def hash_one(entry: Entry) -> str | OSError:
+        try:
+            return content_id(entry.source_uri)
+        except OSError as failure:
+            return failure
+
+    new = [e for e in entries if not e.error and not _is_known(e, present) and _stamp(e) not in hashes]
+    with ThreadPoolExecutor(available_cores()) as threads:  # hashing releases the interpreter's lock
+        for entry, result in zip(new, threads.map(hash_one, new), strict=True):
+            hashes[_stamp(entry)] = result
+    report.hashed += len(new)
+
+
+def _stamp(entry: Entry) -> tuple[str, int | None, int | None]:
+    return entry.source_uri, entry.size_bytes, entry.modified_ns
+
+
+def _row(
+    source: str,
+    entry: Entry,
+    present: Mapping[str, Row],
+    known: Mapping[tuple[str, str], Row],
+    hashes: Mapping[tuple[str, int | None, int | None], str | OSError],
+    run_id: str,
+    now: dt.datetime,
+) -> Row:
+    listing = None if entry.listing is None else json.dumps(entry.listing, sort_keys=True, ensure_ascii=False, default=str)
+    if _is_known(entry, present):
+        return {**present[entry.path], "source_uri": entry.source_uri, "listing": listing}
+    error = entry.error
+    video_id = path_id(source, entry.path)
+    if error is None:
+        hashed = hashes[_stamp(entry)]
+        if isinstance(hashed, str):
+            video_id = hashed
+        else:
+            error = f"{hashed.strerror}; make the file readable"
+    old = known.get((entry.path, video_id), {})
+    return {
+        "source": source,
+        "path": entry.path,
+        "source_uri": entry.source_uri,
+        "size_bytes": entry.size_bytes,
+        "modified_at": _time(entry.modified_ns),
+        "video_id": video_id,
+        "media_type": "video",
+        "listing": listing,
+        "first_seen": old.get("first_seen", now),
+        "missing_since": None,
+        "missing": False,
+        "shard": old.get("shard"),
+        "input_fingerprint": video_id,
+        "error": error,
+        "error_kind": "input" if error else None,
+        "run_id": old.get("run_id", run_id),
+        "computed_at": old.get("computed_at", now),
+    }
+
+
+def _time(modified_ns: int | None) -> dt.datetime | None:
+    """Microseconds, as the table keeps them."""
+    if modified_ns is None:
+        return None
+    return dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=modified_ns // 1000)
+
+
+def _assign_shards(rows: list[Row], limits: Shards, report: Registration) -> None:
+    shard_of = {row["video_id"]: row["shard"] for row in rows if row["shard"]}
+    size = Counter(shard_of.values())
+    newest: dict[str, int] = {}
+    for shard in size:
+        source, _, number = shard.rpartition("-")
+        newest[source] = max(newest.get(source, 0), int(number))
+    for row in rows:
+        if not row["shard"]:
+            if row["video_id"] not in shard_of:
+                number = newest.setdefault(row["source"], 0)
+                if size[shard_name(row["source"], number)] >= limits.videos_per_shard:
+                    number = newest[row["source"]] = number + 1
+                shard_of[row["video_id"]] = shard_name(row["source"], number)
+                size[shard_of[row["video_id"]]] += 1
+            row["shard"] = shard_of[row["video_id"]]
+            if row["shard"] not in report.touched:
+                report.touched.append(row["shard"])
+
+
+def shard_name(source: str, number: int) -> str:
+    return f"{source}-{number:04d}"

@@ -1,0 +1,254 @@
+"""Makes Dagster assets of stages: declaration in, `refresh`, report out as metadata, checks and a data version."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import dagster as dg
+
+from curation_assets.refresh import Context, Done, Report, Stage, Work, refresh
+from curation_assets.settings import Settings, settings_hash
+from curation_assets.tables import BOOKKEEPING, Table
+from curation_assets.tools import Tools
+from resources.delta_store import DeltaStore
+from resources.errors import EngineUnavailable, TransientError
+from resources.files import Files
+
+SHARDS = dg.DynamicPartitionsDefinition(name="video_shards")
+OWNERS = ["team:curation"]
+SETTINGS_TAG = "reelhouse/settings"
+RETRY_TAG = "reelhouse/retry_failed"
+PREVIEW_ROWS = 8
+LISTED_FAILURES = 50
+
+ComputeWith = Callable[[list[Work], Tools], Iterable[Done]]
+
+
+class Home(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Where tables, frames and clips lie: a folder or an object store's URL."""
+
+    root: str
+
+    def store(self) -> DeltaStore:
+        return DeltaStore(self.root)
+
+    def files(self) -> Files:
+        return Files(self.root)
+
+
+def stage_asset(
+    stages: Stage | Sequence[Stage], settings: Settings, *, group: str, kinds: set[str]
+) -> Callable[[ComputeWith], dg.AssetsDefinition]:
+    """Turn a compute function into the asset of `stages`; several stages share one computation of a unit.
+
+    The function's docstring is the asset's description; a stage of several is described by its table.
+    """
+    declared = [stages] if isinstance(stages, Stage) else list(stages)
+
+    def decorate(compute: ComputeWith) -> dg.AssetsDefinition:
+        @dg.multi_asset(
+            name=compute.__name__,
+            specs=[_spec(stage, group, kinds, compute.__doc__ or "") for stage in declared],
+            check_specs=[spec for stage in declared for spec in _check_specs(stage.table)],
+            partitions_def=SHARDS,
+            can_subset=len(declared) > 1,
+        )
+        def materialize(
+            context: dg.AssetExecutionContext, home: Home
+        ) -> Iterator[dg.MaterializeResult[None]]:
+            require_same_settings(context, settings)
+            chosen = [s for s in declared if dg.AssetKey(s.table.name) in context.selected_asset_keys]
+            for report, stage in zip(_refresh(context, home, settings, chosen, compute), chosen, strict=True):
+                yield _result(report, stage, home, settings)
+
+        return materialize
+
+    return decorate
+
+
+def _spec(stage: Stage, group: str, kinds: set[str], description: str) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        stage.table.name,
+        deps=list(stage.reads),
+        description=f"One row is {stage.table.row_is}.\n\n{description.strip()}",
+        group_name=group,
+        kinds=kinds | {"deltalake"},
+        owners=OWNERS,
+        code_version=stage.code_version,
+        metadata={"dagster/column_schema": column_schema(stage.table), "dagster/table_name": stage.table.name},
+    )
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """The table's columns as the UI shows them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(name, str(column.dtype), description=column.description)
+            for name, column in table.columns.items()
+        ]
+    )
+
+
+def column_lineage(stage: Stage) -> dg.TableColumnLineage:
+    """A key column comes from the upstream columns of its name; any other from all that the stage reads as data."""
+    read = [(table, name) for table, names in stage.reads.items() for name in names]
+    data = [dg.TableColumnDep(dg.AssetKey(table), name) for table, name in read if name not in stage.not_data]
+    lineage = {}
+    for name in stage.table.schema:
+        same = [dg.TableColumnDep(dg.AssetKey(table), other) for table, other in read if other == name]
+        if name not in BOOKKEEPING:
+            lineage[name] = same or data
+    return dg.TableColumnLineage(lineage)
+
+
+def require_same_settings(context: dg.AssetExecutionContext, settings: Settings) -> None:
+    """Fail a step that loaded other settings than its run was launched with; the first step tags an untagged run."""
+    loaded = settings_hash(settings)
+    tagged = context.run.tags.get(SETTINGS_TAG)
+    if tagged is None:
+        context.instance.add_run_tags(context.run_id, {SETTINGS_TAG: loaded})
+    elif tagged != loaded:
+        raise dg.Failure(
+            f"this run was launched with settings {tagged}, but the step loaded {loaded}: the settings file was "
+            "changed in between; launch the run again",
+            allow_retries=False,
+        )
+
+
+def _refresh(
+    context: dg.AssetExecutionContext, home: Home, settings: Settings, stages: list[Stage], compute: ComputeWith
+) -> list[Report]:
+    shard = context.partition_key
+    files = home.files()
+    work = Context(
+        store=home.store(),
+        files=files,
+        run_id=context.run_id,
+        batch_units=settings.execution.batch_units,
+        batch_seconds=settings.execution.batch_seconds,
+        progress=Progress(context.log.info, f"{stages[0].table.name} {shard}"),
+        retry_failed=RETRY_TAG in context.run.tags,
+    )
+    tools = Tools(settings, files)
+    try:
+        return refresh(stages, shard, lambda units: compute(units, tools), work)
+    except (EngineUnavailable, TransientError) as failure:
+        raise dg.Failure(f"{stages[0].table.name} {shard}: {failure}", allow_retries=False) from failure
+    except OSError as failure:
+        raise dg.Failure(
+            f"{stages[0].table.name} {shard}: {failure}; finished rows are in staging, make room or access and run again",
+            allow_retries=False,
+        ) from failure
+
+
+class Progress:
+    """Says how far a shard is, with rate and time left, at most every `every_s` seconds and at the end."""
+
+    def __init__(self, say: Callable[[str], None], what: str, every_s: float = 5.0) -> None:
+        self._say = say
+        self._what = what
+        self._every_s = every_s
+        self._started = self._said = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done < total and now - self._said < self._every_s:
+            return
+        self._said = now
+        rate = done / max(now - self._started, 1e-9)
+        left = f", {(total - done) / rate:.0f} s left" if done and done < total else ""
+        self._say(f"{self._what}: {done}/{total}, {rate:.1f}/s{left}")
+
+
+def _result(report: Report, stage: Stage, home: Home, settings: Settings) -> dg.MaterializeResult[None]:
+    key = dg.AssetKey(report.table)
+    return dg.MaterializeResult(
+        asset_key=key,
+        metadata=_metadata(report, stage, home),
+        data_version=dg.DataVersion(report.data_version),
+        check_results=_check(report, stage, home, settings, key),
+    )
+
+
+def _metadata(report: Report, stage: Stage, home: Home) -> Mapping[str, dg.MetadataValue]:
+    computed = report.computed + report.failed
+    values: dict[str, dg.MetadataValue] = {
+        "dagster/partition_row_count": dg.MetadataValue.int(report.rows),
+        "dagster/column_schema": dg.MetadataValue.table_schema(column_schema(stage.table)),
+        "dagster/column_lineage": dg.MetadataValue.column_lineage(column_lineage(stage)),
+        "dagster/uri": dg.MetadataValue.text(home.store().location(report.table)),
+        **{name: dg.MetadataValue.int(getattr(report, name)) for name in COUNTS},
+        "delta_version": dg.MetadataValue.int(report.version),
+        "seconds": dg.MetadataValue.float(round(report.seconds, 3)),
+        "units_per_second": dg.MetadataValue.float(round(computed / max(report.seconds, 1e-9), 3)),
+        "preview": _preview(report, stage.table, home),
+    }
+    if report.failures:
+        values["failures"] = dg.MetadataValue.table(
+            [dg.TableRecord({"item": item, "error": error}) for item, error in report.failures[:LISTED_FAILURES]],
+            dg.TableSchema(columns=[dg.TableColumn("item"), dg.TableColumn("error")]),
+        )
+    return values
+
+
+COUNTS = ("inputs", "computed", "reused", "failed", "blocked", "removed", "kept", "recovered")
+
+
+def _preview(report: Report, table: Table, home: Home) -> dg.MetadataValue:
+    """The shard's first rows; long values are shortened."""
+    store = home.store()
+    names = [name for name in table.stage_columns if name != "frame_pts"]
+    rows = (
+        store.scan(store.snapshot(table.name, report.version), report.shard)
+        .select(names)
+        .sort(table.key, nulls_last=True)
+        .head(PREVIEW_ROWS)
+        .collect()
+    )
+    records = [
+        dg.TableRecord({name: None if value is None else str(value)[:120] for name, value in row.items()})
+        for row in rows.to_dicts()
+    ]
+    return dg.MetadataValue.table(records, dg.TableSchema(columns=[dg.TableColumn(name) for name in names]))
+
+
+def _check_specs(table: Table) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(
+            "rows_add_up", asset=table.name, blocking=True, description="inputs = computed + reused + failed + blocked"
+        ),
+        dg.AssetCheckSpec(
+            "keys_are_unique", asset=table.name, blocking=True, description=f"no two rows share {', '.join(table.key)}"
+        ),
+        dg.AssetCheckSpec(
+            "machine_failures_within_limit",
+            asset=table.name,
+            blocking=True,
+            description="the share of transient failures (disk, memory, time-out, server) is at most "
+            "execution.max_transient_share; bad input never stops a shard",
+        ),
+        dg.AssetCheckSpec("no_failures", asset=table.name, description="every input has a result"),
+    ]
+
+
+def _check(
+    report: Report, stage: Stage, home: Home, settings: Settings, key: dg.AssetKey
+) -> list[dg.AssetCheckResult]:
+    store = home.store()
+    keys = store.read(store.snapshot(report.table, report.version), list(stage.table.key), report.shard).drop_nulls()
+    twice = keys.height - keys.unique().height
+    ended = report.computed + report.reused + report.failed + report.blocked
+    share = report.transient / report.inputs if report.inputs else 0.0
+    limit = settings.execution.max_transient_share
+
+    def result(name: str, passed: bool, **metadata: float) -> dg.AssetCheckResult:
+        severity = dg.AssetCheckSeverity.WARN if name == "no_failures" else dg.AssetCheckSeverity.ERROR
+        return dg.AssetCheckResult(
+            passed=passed, check_name=name, asset_key=key, severity=severity, metadata=metadata
+        )
+
+    return [
+        result("rows_add_up", ended == report.inputs, inputs=report.inputs, ended=ended),
+        result("keys_are_unique", twice == 0, duplicates=twice),
+        result("machine_failures_within_limit", share <= limit, share=share, limit=limit),
+        result("no_failures", report.failed == 0, failed=report.failed, blocked=report.blocked),
+    ]

@@ -1,0 +1,25 @@
+"""A call of a function that yields table rows, as it travels to a worker process."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Call:
+    """`unit` and `engine` say whose rows the call makes."""
+
+    unit: str
+    engine: str
+    function: Callable[..., Row | list[Row]]
+    arguments: Mapping[str, Any]
+
+
+def run_call(call: Call) -> list[Row]:
+    return as_rows(call.function(**call.arguments))
+
+
+def as_rows(result: Row | list[Row]) -> list[Row]:
+    return result if isinstance(result, list) else [result]

@@ -1,0 +1,317 @@
+"""One reading of a video for every step: which stream, which frames, which times, which colours.
+
+Colours: a stream's matrix and range are settled once, by probing, and every conversion names them explicitly,
+since FFmpeg's own choice depends on the single frame's tags and on the version. A stream that says nothing is
+BT.601 below 720 lines and BT.709 from there on, limited range.
+"""
+
+import re
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal, Self
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from resources.errors import InputError
+
+RGB = NDArray[np.uint8]
+
+ColourSpace = Literal["bt601", "bt709", "bt2020", "rgb"]
+ColourRange = Literal["limited", "full"]
+
+# Containers that hold their media themselves. Playlists and scripts (hls, dash, concat, image sequences) are
+# not among them: such a file could name any other file or host.
+CONTAINERS = (
+    "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,vvc,av1,obu,ivf,flv,asf,ogg,mxf,gxf,rm,dv,wtv,nut,"
+    "nsv,swf,gif,apng,mjpeg,vc1,vc1test,yuv4mpegpipe,mp3,aac,wav,flac"
+)
+
+# Without full chroma and accurate rounding swscale is up to 3 levels off; bit-exact: equal on every CPU.
+_SCALING = (
+    Interpolation.AREA | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+)
+_MATRIX = {
+    "bt601": Colorspace.ITU601,
+    "bt709": Colorspace.ITU709,
+    "bt2020": Colorspace.BT2020,
+    "rgb": Colorspace.ITU709,  # not used: there is no matrix between RGB and RGB
+}
+_RANGE = {"limited": ColorRange.MPEG, "full": ColorRange.JPEG}
+
+# How far before a span to start decoding, one try after another. Seeking goes by decoding times, so it can
+# land on a keyframe that is shown after the span begins; in streams without an index it can land anywhere.
+_SEEK_LEADS_S = (0, 2, 10)
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """A video as probing settled it; columns of `raw_videos`, typed."""
+
+    uri: str
+    stream_index: int
+    time_base: Fraction  # s per timestamp unit
+    timestamps: Literal["stream", "generated"]
+    frame_rate: Fraction  # average, 1/s
+    rotation_deg: int  # clockwise, to show it upright
+    sample_aspect_ratio: Fraction
+    width: int  # upright, square pixels
+    height: int
+    colour_space: ColourSpace
+    colour_range: ColourRange
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """The source of a `raw_videos` row."""
+        return cls(
+            uri=row["source_uri"],
+            stream_index=row["stream_index"],
+            time_base=Fraction(row["time_base"]),
+            timestamps=row["timestamps"],
+            frame_rate=Fraction(row["frame_rate"]),
+            rotation_deg=row["rotation_deg"],
+            sample_aspect_ratio=Fraction(row["sample_aspect_ratio"]),
+            width=row["width"],
+            height=row["height"],
+            colour_space=row["colour_space"],
+            colour_range=row["colour_range"],
+        )
+
+    def generated_pts(self, index: int) -> int:
+        """Timestamp of frame `index`, in the time base, where the stream's own can't be used."""
+        return round(index / self.frame_rate / self.time_base)
+
+    @property
+    def pixel_limit(self) -> int:
+        """Decoders refuse frames above this: a stream must not grow huge after its probed first frame."""
+        return 4 * self.width * self.height * max(1, round(1 / self.sample_aspect_ratio)) + 2**20
+
+
+class _Converter:
+    """Converts the frames of one video; keeps one scaler for each size and format."""
+
+    def __init__(self, source: VideoSource) -> None:
+        self._source = source
+        self._scalers: dict[tuple[str, int, int], VideoReformatter] = {}
+
+    def convert(
+        self, frame: av.VideoFrame, pixels: str, matrix: Colorspace, width: int, height: int
+    ) -> NDArray[np.uint8]:
+        source = self._source
+        stored = (height, width) if source.rotation_deg in (90, 270) else (width, height)
+        scaler = self._scalers.setdefault((pixels, *stored), VideoReformatter())
+        converted = scaler.reformat(
+            frame,
+            *stored,
+            pixels,
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
+            src_color_range=_RANGE[source.colour_range],
+            dst_color_range=ColorRange.JPEG,
+            interpolation=_SCALING,
+            threads=1,
+        ).to_ndarray()
+        return np.ascontiguousarray(np.rot90(converted, -source.rotation_deg // 90))
+
+
+class Frame:
+    """A decoded frame; pixels are converted when asked for."""
+
+    __slots__ = ("_converter", "_frame", "_source", "duration", "pts")
+
+    def __init__(
+        self, frame: av.VideoFrame, pts: int, duration: int, source: VideoSource, converter: _Converter
+    ) -> None:
+        self.pts = pts  # in the stream's time base
+        self.duration = duration  # in the stream's time base
+        self._frame = frame
+        self._source = source
+        self._converter = converter
+
+    def size_within(self, longest_side_px: int) -> tuple[int, int]:
+        """Width and height of the upright picture, shrunk if needed so that no side is longer."""
+        source = self._source
+        scale = min(1.0, longest_side_px / max(source.width, source.height))
+        return max(1, round(source.width * scale)), max(1, round(source.height * scale))
+
+    def rgb(self, width: int | None = None, height: int | None = None) -> RGB:
+        """The picture upright, height x width x 3, colours as tagged; without a size at display size."""
+        source = self._source
+        matrix = _MATRIX[source.colour_space]
+        return self._converter.convert(
+            self._frame, "rgb24", matrix, width or source.width, height or source.height
+        )
+
+    def luma(self, width: int | None = None, height: int | None = None) -> NDArray[np.uint8]:
+        """The luma plane upright, height x width, 0 black to 255 white whatever the stream's range."""
+        source = self._source
+        # Grey in swscale is BT.601: naming any other matrix would take luma through RGB, where it is clipped.
+        return self._converter.convert(
+            self._frame, "gray", Colorspace.ITU601, width or source.width, height or source.height
+        )
+
+
+def is_url(uri: str) -> bool:
+    return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", uri) is not None
+
+
+@contextmanager
+def open_container(uri: str, pixel_limit: int) -> Iterator[InputContainer]:
+    """Open a local path or a URL for demuxing and decoding in one thread.
+
+    Whatever a file contains, FFmpeg opens no other file and no network connection: a URL is read through its
+    `fsspec` file system. Decoders refuse frames of more than `pixel_limit` pixels. Raises what PyAV raises.
+    """
+    options = {
+        "protocol_whitelist": "file",
+        "format_whitelist": CONTAINERS,
+        "max_pixels": str(pixel_limit),
+        "threads": "1",
+    }
+    if is_url(uri):
+        from upath import UPath
+
+        with UPath(uri).open("rb") as file, av.open(file, mode="r", options=options) as container:
+            yield container
+    else:
+        with av.open(f"file:{uri}", mode="r", options=options) as container:  # else 'a:b.mp4' is protocol a
+            yield container
+
+
+def video_streams(container: InputContainer) -> list[VideoStream]:
+    """The video streams that can be decoded; cover pictures and thumbnails excluded."""
+    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
+    return [
+        s for s in container.streams.video if s.codec_context is not None and not s.disposition & pictures
+    ]
+
+
+def choose_video_stream(container: InputContainer) -> VideoStream | None:
+    """The stream every step reads: default disposition first, then the largest picture, then the first.
+
+    ffmpeg, OpenCV and decord each choose another one in files with several. None when there is none.
+    """
+    return max(
+        video_streams(container),
+        key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height, -s.index),
+        default=None,
+    )
+
+
+def read_frames(
+    source: VideoSource, start_pts: int | None = None, end_pts: int | None = None
+) -> Iterator[Frame]:
+    """The frames shown from `start_pts` up to but not including `end_pts`, in presentation order.
+
+    `start_pts` is a frame's own timestamp; decoding starts at the keyframe before it, or at the beginning of
+    the file where seeking doesn't find that very frame. Packets that can't be decoded are skipped.
+
+    Raises InputError when the file can't be opened any more, or has no frame in the span.
+    """
+    converter = _Converter(source)
+    count = 0
+    try:
+        with closing(_decode_from(source, start_pts)) as decoded:
+            for frame, pts, duration in decoded:
+                if end_pts is not None and pts >= end_pts:
+                    break
+                count += 1
+                yield Frame(frame, pts, duration, source, converter)
+    except (av.FFmpegError, OSError) as failure:
+        raise InputError(
+            f"{source.uri}: can't be read ({failure}); check the file and register the source again"
+        ) from None
+    if not count:
+        raise InputError(
+            f"{source.uri}: no frame can be decoded here; the file changed or is damaged, register it again"
+        )
+
+
+_Decoded = tuple[av.VideoFrame, int, int]
+
+
+def _decode_from(source: VideoSource, start_pts: int | None) -> Generator[_Decoded, None, None]:
+    """Frames from `start_pts` on, each with timestamp and duration."""
+    if start_pts is not None and source.timestamps == "stream":
+        for lead_s in _SEEK_LEADS_S:
+            with closing(_decode(source, start_pts, start_pts - round(lead_s / source.time_base))) as decoded:
+                first = next((item for item in decoded if item[1] >= start_pts), None)
+                if first is not None and first[1] == start_pts:
+                    yield first
+                    yield from decoded
+                    return
+    with closing(_decode(source)) as decoded:
+        for item in decoded:
+            if start_pts is None or item[1] >= start_pts:
+                yield item
+
+
+def _decode(
+    source: VideoSource, start_pts: int | None = None, seek_pts: int | None = None
+) -> Generator[_Decoded, None, None]:
+    """Frames of the whole stream, or from the keyframe at or before `seek_pts` on.
+
+    After seeking nothing is given unless the first keyframe found is shown at or before `start_pts`: frames
+    shown before it would be decoded without what they refer to.
+    """
+    with open_container(source.uri, source.pixel_limit) as container:
+        stream = container.streams[source.stream_index]
+        if not isinstance(stream, VideoStream):
+            raise InputError(
+                f"{source.uri}: stream {source.stream_index} is no video; the file changed, register it again"
+            )
+        context = stream.codec_context
+        context.options = {"max_pixels": str(source.pixel_limit)}
+        context.thread_count = 1
+        if seek_pts is not None:
+            reorder_depth = context.reorder_depth
+            try:
+                container.seek(seek_pts, stream=stream)
+            except av.FFmpegError:
+                return
+            context.reorder_depth = reorder_depth  # flushing forgets it, and the first B-frames would be lost
+        index = 0
+        last_pts: int | None = None
+        keyframe_found = seek_pts is None
+        for packet in _packets(container, stream):
+            if not keyframe_found:
+                if packet is not None and packet.is_keyframe:
+                    keyframe_found = packet.pts is not None and packet.pts <= (start_pts or 0)
+                    if not keyframe_found:
+                        return
+                else:
+                    continue
+            try:
+                frames = context.decode(packet)
+            except av.FFmpegError:
+                continue
+            for frame in frames:
+                if source.timestamps == "generated":
+                    pts = source.generated_pts(index)
+                    duration = source.generated_pts(index + 1) - pts
+                    index += 1
+                elif frame.pts is None or (last_pts is not None and frame.pts <= last_pts):
+                    continue  # damage: it can't be placed in time
+                else:
+                    pts = frame.pts
+                    duration = frame.duration or source.generated_pts(1)
+                last_pts = pts
+                yield frame, pts, duration
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator["av.Packet[VideoStream] | None"]:
+    """The stream's packets, up to unreadable data, then None: a decoder then hands out what it holds."""
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                yield packet
+    except av.FFmpegError:
+        pass
+    yield None

@@ -1,0 +1,51 @@
+"""Several pictures in one file: a stored (uncompressed) zip of JPEGs named 0.jpg, 1.jpg, ..."""
+
+import io
+import zipfile
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resources.errors import InputError
+
+_FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the oldest a zip can hold: equal pictures make equal bytes
+
+
+def pack_pictures(pictures: Sequence[NDArray[np.uint8]], quality: int) -> bytes:
+    """Encode RGB pictures (height x width x 3) as JPEGs of `quality` 1..100 and pack them in order.
+
+    The same pictures and quality give the same bytes.
+    """
+    import cv2
+
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for position, picture in enumerate(pictures):
+            bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+            _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+            archive.writestr(zipfile.ZipInfo(f"{position}.jpg", _FIXED_TIME), jpeg.tobytes())
+    return packed.getvalue()
+
+
+def unpack_pictures(data: bytes, positions: Sequence[int] | None = None) -> list[NDArray[np.uint8]]:
+    """Decode the pictures at `positions` (all when None) to RGB, height x width x 3.
+
+    Raises InputError when the data is no such zip or lacks a picture.
+    """
+    import cv2
+
+    pictures = []
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for position in range(len(archive.namelist())) if positions is None else positions:
+                jpeg = np.frombuffer(archive.read(f"{position}.jpg"), np.uint8)
+                picture = cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB)
+                if picture is None:
+                    raise ValueError(f"{position}.jpg is no JPEG")
+                pictures.append(picture.astype(np.uint8, copy=False))
+    except (zipfile.BadZipFile, KeyError, ValueError, cv2.error) as failure:
+        raise InputError(
+            f"stored pictures are damaged ({failure}); delete the file to have it made again"
+        ) from None
+    return pictures

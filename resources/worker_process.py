@@ -1,0 +1,49 @@
+"""What a worker process runs: read a pickled (function, item), answer with the pickled result or exception."""
+
+import ctypes
+import os
+import pickle
+import resource
+import signal
+import struct
+import sys
+import traceback
+
+from resources.errors import EngineUnavailable, InputError, TransientError
+
+_HEADER = struct.Struct("!Q")
+_PR_SET_PDEATHSIG = 1
+
+
+def _answer(payload: bytes) -> object:
+    try:
+        function, item = pickle.loads(payload)
+        return function(item)
+    except (InputError, TransientError, EngineUnavailable) as failure:
+        return failure
+    except MemoryError:
+        return TransientError("needed more memory than execution.item_memory_bytes allows")
+    except OSError as failure:
+        return TransientError(f"{failure.strerror or failure}: {failure.filename or ''}".rstrip(": "))
+    except Exception as failure:
+        where = traceback.extract_tb(failure.__traceback__)[-1]
+        place = f"{os.path.basename(where.filename)}:{where.lineno}"
+        return TransientError(f"unexpected {type(failure).__name__} at {place}: {failure}")
+
+
+def main() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    limit = int(sys.argv[1])
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # prints of libraries must not get between the answers
+    requests = sys.stdin.buffer
+    while header := requests.read(_HEADER.size):
+        (length,) = _HEADER.unpack(header)
+        answer = pickle.dumps(_answer(requests.read(length)))
+        answers.write(_HEADER.pack(len(answer)) + answer)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

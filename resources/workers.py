@@ -1,0 +1,188 @@
+"""A pool of worker processes with a limit on time and memory for each item.
+
+Workers are plain child processes that outlive a single `map`, so that models are loaded once a process. A worker
+that hangs, crashes or is killed costs its one item; a new one takes its place.
+"""
+
+import atexit
+import os
+import pickle
+import queue
+import select
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from resources.errors import TransientError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_HEADER = struct.Struct("!Q")
+
+
+def available_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+class _Died(Exception):
+    """The worker's pipe closed in the middle of an item."""
+
+
+class _Worker:
+    def __init__(self, memory_bytes: int) -> None:
+        one_thread = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "resources.worker_process", str(memory_bytes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            start_new_session=True,  # a Ctrl-C reaches the parent alone, which then stops its workers
+        )
+
+    def run(self, function: Callable[[Any], Any], item: Any, timeout_s: float) -> Any:
+        assert self.process.stdin is not None
+        payload = pickle.dumps((function, item))
+        deadline = time.monotonic() + timeout_s
+        try:
+            self.process.stdin.write(_HEADER.pack(len(payload)) + payload)
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise _Died from None
+        (length,) = _HEADER.unpack(self._read(_HEADER.size, deadline))
+        return pickle.loads(self._read(length, deadline))
+
+    def _read(self, length: int, deadline: float) -> bytes:
+        assert self.process.stdout is not None
+        descriptor = self.process.stdout.fileno()
+        received = bytearray()
+        while len(received) < length:
+            ready, _, _ = select.select([descriptor], [], [], max(deadline - time.monotonic(), 0))
+            if not ready:
+                raise TimeoutError
+            chunk = os.read(descriptor, min(length - len(received), 1 << 20))
+            if not chunk:
+                raise _Died
+            received += chunk
+        return bytes(received)
+
+    def stop(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                with suppress(OSError):
+                    pipe.close()
+
+
+class WorkerPool:
+    """Runs top-level functions in `workers` processes.
+
+    `item_timeout_s` and `item_memory_bytes` (address space) bound each item; going over them is a TransientError
+    for that item alone.
+    """
+
+    def __init__(self, workers: int, item_timeout_s: float, item_memory_bytes: int) -> None:
+        self.workers = workers
+        self.item_timeout_s = item_timeout_s
+        self.item_memory_bytes = item_memory_bytes
+        self._idle: list[_Worker] = []
+        self._busy: set[_Worker] = set()
+        self._lock = threading.Lock()
+        atexit.register(self.close)
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result | Exception]]:
+        """Yield each item with its result or the exception it ended in, as they finish (in any order)."""
+        feed = iter(items)
+        feed_lock = threading.Lock()
+        done: queue.SimpleQueue[tuple[Item, Result | Exception] | None] = queue.SimpleQueue()
+        stopped = threading.Event()
+
+        def serve() -> None:
+            worker: _Worker | None = None
+            while not stopped.is_set():
+                with feed_lock:
+                    item = next(feed, _END)
+                if item is _END:
+                    break
+                worker = worker or self._take()
+                try:
+                    done.put((item, worker.run(function, item, self.item_timeout_s)))  # type: ignore[arg-type]
+                except (_Died, TimeoutError) as failure:
+                    worker.stop()
+                    done.put((item, self._explain(worker, failure)))  # type: ignore[arg-type]
+                    self._drop(worker)
+                    worker = None
+            if worker:
+                self._give_back(worker)
+            done.put(None)
+
+        threads = [threading.Thread(target=serve, daemon=True) for _ in range(self.workers)]
+        for thread in threads:
+            thread.start()
+        try:
+            running = len(threads)
+            while running:
+                finished = done.get()
+                if finished is None:
+                    running -= 1
+                else:
+                    yield finished
+        finally:
+            stopped.set()
+            if any(thread.is_alive() for thread in threads):
+                self._stop_busy()
+            for thread in threads:
+                thread.join()
+
+    def close(self) -> None:
+        """Stop every worker."""
+        self._stop_busy()
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.stop()
+
+    def _take(self) -> _Worker:
+        with self._lock:
+            worker = self._idle.pop() if self._idle else None
+        worker = worker or _Worker(self.item_memory_bytes)
+        with self._lock:
+            self._busy.add(worker)
+        return worker
+
+    def _give_back(self, worker: _Worker) -> None:
+        with self._lock:
+            self._busy.discard(worker)
+            self._idle.append(worker)
+
+    def _drop(self, worker: _Worker) -> None:
+        with self._lock:
+            self._busy.discard(worker)
+
+    def _stop_busy(self) -> None:
+        with self._lock:
+            busy = list(self._busy)
+        for worker in busy:
+            with suppress(ProcessLookupError):
+                os.killpg(worker.process.pid, signal.SIGKILL)
+
+    def _explain(self, worker: _Worker, failure: Exception) -> TransientError:
+        if isinstance(failure, TimeoutError):
+            return TransientError(
+                f"took longer than {self.item_timeout_s:g} s and was stopped; raise execution.item_timeout_s if it needs more"
+            )
+        code = worker.process.returncode
+        how = f"signal {-code}" if code < 0 else f"exit status {code}"
+        return TransientError(f"the worker process died ({how}), perhaps out of memory; the next refresh tries again")
+
+
+_END: Any = object()
