@@ -25,7 +25,7 @@ from deltalake import DeltaTable
 
 from curation_assets.tables import TABLES, Table
 from resources.delta_store import Conflict, DeltaStore
-from resources.errors import InputError, TransientError
+from resources.errors import EngineUnavailable, InputError, TransientError
 from resources.files import Files
 
 Row = dict[str, Any]
@@ -67,12 +67,18 @@ class Stage:
             for name, value in unit.items()
             if name not in self.not_data and name not in self.carried and name not in ("blocked", "wanted")
         }
-        return _digest([self.table.name, self.version, self.settings, engine, self.engines[engine], data])[:16]
+        return _digest([self.table.name, self.version, self.settings, engine, self.engines[engine], data])[
+            :16
+        ]
 
 
 def blocked_by(table: str) -> pl.Expr:
     """The column `blocked` of units whose row in `table` holds an error: the first cause, with the table it lies in."""
-    error = pl.when(pl.col("error_kind") == "blocked").then("error").otherwise(pl.format(f"{table}: {{}}", "error"))
+    error = (
+        pl.when(pl.col("error_kind") == "blocked")
+        .then("error")
+        .otherwise(pl.format(f"{table}: {{}}", "error"))
+    )
     return pl.when(pl.col("error").is_not_null()).then(error).alias("blocked")
 
 
@@ -305,6 +311,8 @@ def _compute_pending(
         for done in compute(
             [Work(unit, shard, values[unit], wanted[unit], fingerprints[unit]) for unit in sorted(wanted)]
         ):
+            if isinstance(done.outcome, EngineUnavailable):
+                raise done.outcome
             name = done.table or plans[0].stage.table.name
             key = (done.unit, done.engine)
             outstanding.remove((name, key))
@@ -328,11 +336,16 @@ def _compute_pending(
         finished[name][key, plan.fingerprints[key]] = _finish(plan, shard, key, lost, context)
 
 
-def _finish(plan: _Plan, shard: str, key: _Key, outcome: list[Row] | Exception, context: Context) -> list[Row]:
+def _finish(
+    plan: _Plan, shard: str, key: _Key, outcome: list[Row] | Exception, context: Context
+) -> list[Row]:
     if isinstance(outcome, list) and not outcome:
         outcome = InputError("nothing came out of it, and nothing was said to be wrong with it")
     if isinstance(outcome, list):
-        return [_complete(plan.stage, shard, key, plan.units[key[0]], row, plan.fingerprints[key], context) for row in outcome]
+        return [
+            _complete(plan.stage, shard, key, plan.units[key[0]], row, plan.fingerprints[key], context)
+            for row in outcome
+        ]
     kind = "input" if isinstance(outcome, InputError) else "transient"
     failure = {"error": str(outcome) or type(outcome).__name__, "error_kind": kind}
     return [_complete(plan.stage, shard, key, plan.units[key[0]], failure, plan.fingerprints[key], context)]
@@ -472,7 +485,9 @@ class _Staging:
                 self._mine.append(name)
             groups: dict[tuple[_Key, str], list[Row]] = defaultdict(list)
             for row in rows:
-                groups[(row[stage.unit], row.get("engine") or NO_ENGINE), row["input_fingerprint"]].append(row)
+                groups[(row[stage.unit], row.get("engine") or NO_ENGINE), row["input_fingerprint"]].append(
+                    row
+                )
             for key, group in groups.items():
                 if all(row["error"] is None and _file_is_there(row, stage, self._files) for row in group):
                     found[key] = group

@@ -1,5 +1,6 @@
 """Makes Dagster assets of stages: declaration in, `refresh`, report out as metadata, checks and a data version."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -19,6 +20,8 @@ SETTINGS_TAG = "reelhouse/settings"
 RETRY_TAG = "reelhouse/retry_failed"
 PREVIEW_ROWS = 8
 LISTED_FAILURES = 50
+
+TERMINAL = logging.getLogger("reelhouse")
 
 ComputeWith = Callable[[list[Work], Tools], Iterable[Done]]
 
@@ -74,7 +77,10 @@ def _spec(stage: Stage, group: str, kinds: set[str], description: str) -> dg.Ass
         kinds=kinds | {"deltalake"},
         owners=OWNERS,
         code_version=stage.code_version,
-        metadata={"dagster/column_schema": column_schema(stage.table), "dagster/table_name": stage.table.name},
+        metadata={
+            "dagster/column_schema": column_schema(stage.table),
+            "dagster/table_name": stage.table.name,
+        },
     )
 
 
@@ -115,7 +121,11 @@ def require_same_settings(context: dg.AssetExecutionContext, settings: Settings)
 
 
 def _refresh(
-    context: dg.AssetExecutionContext, home: Home, settings: Settings, stages: list[Stage], compute: ComputeWith
+    context: dg.AssetExecutionContext,
+    home: Home,
+    settings: Settings,
+    stages: list[Stage],
+    compute: ComputeWith,
 ) -> list[Report]:
     shard = context.partition_key
     files = home.files()
@@ -125,7 +135,7 @@ def _refresh(
         run_id=context.run_id,
         batch_units=settings.execution.batch_units,
         batch_seconds=settings.execution.batch_seconds,
-        progress=Progress(context.log.info, f"{stages[0].table.name} {shard}"),
+        progress=Progress(_say_to(context), f"{stages[0].table.name} {shard}"),
         retry_failed=RETRY_TAG in context.run.tags,
     )
     tools = Tools(settings, files)
@@ -138,6 +148,16 @@ def _refresh(
             f"{stages[0].table.name} {shard}: {failure}; finished rows are in staging, make room or access and run again",
             allow_retries=False,
         ) from failure
+
+
+def _say_to(context: dg.AssetExecutionContext) -> Callable[[str], None]:
+    """The Dagster log, and the logger that the terminal shows."""
+
+    def say(message: str) -> None:
+        context.log.info(message)
+        TERMINAL.info(message)
+
+    return say
 
 
 class Progress:
@@ -184,7 +204,10 @@ def _metadata(report: Report, stage: Stage, home: Home) -> Mapping[str, dg.Metad
     }
     if report.failures:
         values["failures"] = dg.MetadataValue.table(
-            [dg.TableRecord({"item": item, "error": error}) for item, error in report.failures[:LISTED_FAILURES]],
+            [
+                dg.TableRecord({"item": item, "error": error})
+                for item, error in report.failures[:LISTED_FAILURES]
+            ],
             dg.TableSchema(columns=[dg.TableColumn("item"), dg.TableColumn("error")]),
         )
     return values
@@ -214,10 +237,16 @@ def _preview(report: Report, table: Table, home: Home) -> dg.MetadataValue:
 def _check_specs(table: Table) -> list[dg.AssetCheckSpec]:
     return [
         dg.AssetCheckSpec(
-            "rows_add_up", asset=table.name, blocking=True, description="inputs = computed + reused + failed + blocked"
+            "rows_add_up",
+            asset=table.name,
+            blocking=True,
+            description="inputs = computed + reused + failed + blocked",
         ),
         dg.AssetCheckSpec(
-            "keys_are_unique", asset=table.name, blocking=True, description=f"no two rows share {', '.join(table.key)}"
+            "keys_are_unique",
+            asset=table.name,
+            blocking=True,
+            description=f"no two rows share {', '.join(table.key)}",
         ),
         dg.AssetCheckSpec(
             "machine_failures_within_limit",
@@ -234,7 +263,9 @@ def _check(
     report: Report, stage: Stage, home: Home, settings: Settings, key: dg.AssetKey
 ) -> list[dg.AssetCheckResult]:
     store = home.store()
-    keys = store.read(store.snapshot(report.table, report.version), list(stage.table.key), report.shard).drop_nulls()
+    keys = store.read(
+        store.snapshot(report.table, report.version), list(stage.table.key), report.shard
+    ).drop_nulls()
     twice = keys.height - keys.unique().height
     ended = report.computed + report.reused + report.failed + report.blocked
     share = report.transient / report.inputs if report.inputs else 0.0

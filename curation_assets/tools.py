@@ -9,6 +9,7 @@ from resources.files import Files
 from resources.calls import Call, as_rows, run_call
 from resources.workers import WorkerPool, available_cores
 
+
 @cache
 def worker_pool(execution: Execution) -> WorkerPool:
     """One pool for all steps of a process, so that workers keep the models they have loaded."""
@@ -27,14 +28,21 @@ class Tools:
         return worker_pool(self.settings.execution)
 
     def rows_in_workers(
-        self, function: Callable[..., Row | list[Row]], work: Iterable[Work], arguments: Callable[[Work, str], Row]
+        self,
+        function: Callable[..., Row | list[Row]],
+        work: Iterable[Work],
+        arguments: Callable[[Work, str], Row],
     ) -> Iterator[Done]:
         """Run a top-level `function` in the workers, once for each unit and engine wanted.
 
         `arguments` makes its keyword arguments from the unit and the engine. The function's module must not import
         Dagster, which would slow the start of every worker.
         """
-        calls = [Call(unit.unit, engine, function, arguments(unit, engine)) for unit in work for engine in unit.engines]
+        calls = [
+            Call(unit.unit, engine, function, arguments(unit, engine))
+            for unit in work
+            for engine in unit.engines
+        ]
         for call, outcome in self.pool.map(run_call, calls):
             yield Done(call.unit, outcome, call.engine)
 

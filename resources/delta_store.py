@@ -45,7 +45,7 @@ class DeltaStore:
                     storage_options=self.storage_options,
                 )
             except DeltaError:  # another writer was first
-                time.sleep(random.uniform(0, 0.05 * 2**min(attempt, 5)))
+                time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 5)))
         return self.snapshot(table)
 
     def snapshot(self, table: str, version: int | None = None) -> DeltaTable:
@@ -60,7 +60,9 @@ class DeltaStore:
     def read(self, handle: DeltaTable, columns: Sequence[str], shard: str | None = None) -> pl.DataFrame:
         return self.scan(handle, shard).select(columns).collect()
 
-    def replace(self, handle: DeltaTable, rows: pl.DataFrame, shard: str | None, note: Mapping[str, str]) -> int:
+    def replace(
+        self, handle: DeltaTable, rows: pl.DataFrame, shard: str | None, note: Mapping[str, str]
+    ) -> int:
         """Put `rows` in the place of the shard's rows (None: of all rows), in one commit; returns the version.
 
         Nothing outside the shard can change: the predicate is part of every write, the first one too.
@@ -75,7 +77,9 @@ class DeltaStore:
                 rows,
                 mode="overwrite",
                 predicate=quoted,
-                commit_properties=CommitProperties(max_commit_retries=_COMMIT_RETRIES, custom_metadata=dict(note)),
+                commit_properties=CommitProperties(
+                    max_commit_retries=_COMMIT_RETRIES, custom_metadata=dict(note)
+                ),
             )
         except CommitFailedError as failure:
             raise Conflict(str(failure).splitlines()[0]) from None

@@ -1,6 +1,5 @@
 """Image encoders: what a picture shows, as a unit vector whose cosine compares pictures."""
 
-import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,10 +66,10 @@ def open_image_encoder(engine: str) -> ImageEncoder:
 class EfficientNetLite0:
     """EfficientNet-Lite0 trained on ImageNet-1k, on one CPU thread.
 
-    Preprocessing is that of the weights' package, with the crop that CLIP's encoders make too: the shorter side
-    is resized to 224 px (area averaging when shrinking, bicubic when enlarging), the centre 224 x 224 px are
-    kept and normalised with ImageNet's channel mean and deviation. Features are the 1280 averaged activations
-    before the classifier.
+    Preprocessing is that of the weights' package, with the crop that CLIP's encoders make too: the shorter
+    side is resized to 224 px (area averaging when shrinking, bicubic when enlarging), the centre 224 x 224 px
+    are kept and normalised with ImageNet's channel mean and deviation. Features are the 1280 averaged
+    activations before the classifier.
 
     Raises EngineUnavailable when a package is missing.
     """
@@ -88,11 +87,10 @@ class EfficientNetLite0:
         weights = package_file(weights_package, _WEIGHTS_FILE)
         self._labels = package_file(labels_package, _LABELS_FILE)
         import torch
+        from efficientnet_lite_pytorch import EfficientNet
 
         torch.set_num_threads(1)
-        network = importlib.import_module("efficientnet_lite_pytorch").EfficientNet.from_name(
-            "efficientnet-lite0"
-        )
+        network = EfficientNet.from_name("efficientnet-lite0")
         network.load_state_dict(torch.load(weights, weights_only=True))
         self._network = _for_inference(network)
         identity = image_encoder_identity(self.engine)
@@ -138,8 +136,7 @@ def _preprocess(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     resized = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     left, top = (size[0] - _SIDE_PX) // 2, (size[1] - _SIDE_PX) // 2
     crop = resized[top : top + _SIDE_PX, left : left + _SIDE_PX].astype(np.float32) / 255
-    normalised: NDArray[np.float32] = (crop - _CHANNEL_MEAN) / _CHANNEL_STD
-    return normalised
+    return np.asarray((crop - _CHANNEL_MEAN) / _CHANNEL_STD, np.float32)
 
 
 def _for_inference(network: Any) -> Any:

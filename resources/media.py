@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 import av
 import numpy as np
-from av.container import InputContainer
+from av.container import Flags, InputContainer
 from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
@@ -35,9 +35,7 @@ CONTAINERS = (
 )
 
 # Without full chroma and accurate rounding swscale is up to 3 levels off; bit-exact: equal on every CPU.
-_SCALING = (
-    Interpolation.AREA | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-)
+_SCALING = Interpolation.AREA | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 _MATRIX = {
     "bt601": Colorspace.ITU601,
     "bt709": Colorspace.ITU709,
@@ -145,9 +143,7 @@ class Frame:
         """The picture upright, height x width x 3, colours as tagged; without a size at display size."""
         source = self._source
         matrix = _MATRIX[source.colour_space]
-        return self._converter.convert(
-            self._frame, "rgb24", matrix, width or source.width, height or source.height
-        )
+        return self._converter.convert(self._frame, "rgb24", matrix, width or source.width, height or source.height)
 
     def luma(self, width: int | None = None, height: int | None = None) -> NDArray[np.uint8]:
         """The luma plane upright, height x width, 0 black to 255 white whatever the stream's range."""
@@ -179,18 +175,18 @@ def open_container(uri: str, pixel_limit: int) -> Iterator[InputContainer]:
         from upath import UPath
 
         with UPath(uri).open("rb") as file, av.open(file, mode="r", options=options) as container:
+            container.flags &= ~Flags.gen_pts.value
             yield container
     else:
         with av.open(f"file:{uri}", mode="r", options=options) as container:  # else 'a:b.mp4' is protocol a
+            container.flags &= ~Flags.gen_pts.value
             yield container
 
 
 def video_streams(container: InputContainer) -> list[VideoStream]:
     """The video streams that can be decoded; cover pictures and thumbnails excluded."""
     pictures = Disposition.attached_pic | Disposition.timed_thumbnails
-    return [
-        s for s in container.streams.video if s.codec_context is not None and not s.disposition & pictures
-    ]
+    return [s for s in container.streams.video if s.codec_context is not None and not s.disposition & pictures]
 
 
 def choose_video_stream(container: InputContainer) -> VideoStream | None:
@@ -205,9 +201,7 @@ def choose_video_stream(container: InputContainer) -> VideoStream | None:
     )
 
 
-def read_frames(
-    source: VideoSource, start_pts: int | None = None, end_pts: int | None = None
-) -> Iterator[Frame]:
+def read_frames(source: VideoSource, start_pts: int | None = None, end_pts: int | None = None) -> Iterator[Frame]:
     """The frames shown from `start_pts` up to but not including `end_pts`, in presentation order.
 
     `start_pts` is a frame's own timestamp; decoding starts at the keyframe before it, or at the beginning of

@@ -24,6 +24,4 @@ def package_file(package: str, name: str) -> Path:
         path = Path(str(file.locate()))
         if path.name == name and path.is_file():
             return path
-    raise EngineUnavailable(
-        f"the package {package} {version} has no file {name}; run `make setup` to install it again"
-    )
+    raise EngineUnavailable(f"the package {package} {version} has no file {name}; run `make setup` to install it again")

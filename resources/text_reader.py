@@ -1,7 +1,7 @@
 """Text readers: where text stands in a picture, and what it says."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,13 +68,11 @@ class RapidOcrReader:
     engine = "rapidocr"
 
     def __init__(self, package: str = _PACKAGE, runtime_package: str = _RUNTIME_PACKAGE) -> None:
-        weights = {
-            f"{step}.model_path": str(package_file(package, file)) for step, file in _WEIGHTS_FILES.items()
-        }
+        weights = {f"{step}.model_path": str(package_file(package, file)) for step, file in _WEIGHTS_FILES.items()}
         package_version(runtime_package)
         from rapidocr import RapidOCR
 
-        self._ocr = RapidOCR(
+        self._ocr: Any = RapidOCR(
             params={
                 **weights,  # named, since RapidOCR downloads a default model that it doesn't find
                 "Global.log_level": "error",

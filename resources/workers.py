@@ -99,7 +99,9 @@ class WorkerPool:
         self._lock = threading.Lock()
         atexit.register(self.close)
 
-    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result | Exception]]:
+    def map(
+        self, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[tuple[Item, Result | Exception]]:
         """Yield each item with its result or the exception it ended in, as they finish (in any order)."""
         feed = iter(items)
         feed_lock = threading.Lock()
@@ -182,7 +184,9 @@ class WorkerPool:
             )
         code = worker.process.returncode
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
-        return TransientError(f"the worker process died ({how}), perhaps out of memory; the next refresh tries again")
+        return TransientError(
+            f"the worker process died ({how}), perhaps out of memory; the next refresh tries again"
+        )
 
 
 _END: Any = object()

@@ -13,22 +13,21 @@ from curation_assets.settings import Settings, result_settings
 from curation_assets.stage_asset import stage_asset
 from curation_assets.tables import CLIPS, SCENES
 from curation_assets.tools import Tools
+from curation_assets.units import READING
 from resources.media import VideoSource
 
 GROUP = "clips"
-READING = [  # how the chosen stream is read; the same for every step that decodes
-    "stream_index",
-    "time_base",
-    "timestamps",
-    "frame_rate",
-    "rotation_deg",
-    "sample_aspect_ratio",
-    "width",
-    "height",
-    "colour_space",
-    "colour_range",
+SCENE_COLUMNS = [
+    "scene_index",
+    "start_frame",
+    "end_frame",
+    "start_s",
+    "end_s",
+    "start_pts",
+    "end_pts",
+    "frame_pts",
+    "ends_at_cut",
 ]
-SCENE_COLUMNS = ["scene_index", "start_frame", "end_frame", "start_s", "end_s", "start_pts", "end_pts", "frame_pts", "ends_at_cut"]
 
 
 def probed_videos(reads: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
@@ -76,7 +75,10 @@ def clip_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     stage = Stage(
         CLIPS,
         unit="video_id",
-        reads={"raw_videos": ["video_id", "width", "height", "time_base"], "scenes": ["video_id", *SCENE_COLUMNS]},
+        reads={
+            "raw_videos": ["video_id", "width", "height", "time_base"],
+            "scenes": ["video_id", *SCENE_COLUMNS],
+        },
         units=videos_with_scenes,
         version="1",
         settings=result_settings(settings.clips),

@@ -17,9 +17,7 @@ Span = tuple[int, int, str | None]
 """First frame, first frame after, why it is dropped."""
 
 
-def cut_spans(
-    video: Mapping[str, Any], scenes: Sequence[Mapping[str, Any]], clips: Clips
-) -> list[dict[str, Any]]:
+def cut_spans(video: Mapping[str, Any], scenes: Sequence[Mapping[str, Any]], clips: Clips) -> list[dict[str, Any]]:
     """The spans of one video, kept and dropped, in order: every frame lies in exactly one.
 
     `video` has `video_id`, `width`, `height` (display, px) and `time_base`; `scenes` are the rows of `scenes`

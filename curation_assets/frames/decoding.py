@@ -22,9 +22,9 @@ _DECIMALS = 5  # EasyAnimate's
 class DecodedClip:
     """What one decode gave.
 
-    `pictures` is the zip of the stored frames, `frames_row` its columns of `frames` (None when not asked for).
-    `motion` holds each engine's columns of `motion_scores`, or why that engine has none. `decoded_frames` are those
-    of the span.
+    `pictures` is the zip of the stored frames, `frames_row` its columns of `frames` (None when not asked
+    for). `motion` holds each engine's columns of `motion_scores`, or why that engine has none.
+    `decoded_frames` are those of the span.
     """
 
     pictures: bytes | None
@@ -93,9 +93,7 @@ def decode_clip(
     meters: dict[str, _MotionMeter] = {}
     for name, engine in motion.items():
         try:
-            meters[name] = _MotionMeter(
-                name, engine, engine.pairs(count, duration_s, float(source.frame_rate))
-            )
+            meters[name] = _MotionMeter(name, engine, engine.pairs(count, duration_s, float(source.frame_rate)))
         except InputError as failure:
             outcome[name] = failure
 

@@ -9,7 +9,14 @@ from curation_assets.raw_videos.probing import probe_video
 from curation_assets.refresh import Done, Stage, Work
 from curation_assets.settings import Settings, Source, result_settings
 from curation_assets.shards import Registration, register
-from curation_assets.stage_asset import OWNERS, SHARDS, Home, column_schema, require_same_settings, stage_asset
+from curation_assets.stage_asset import (
+    OWNERS,
+    SHARDS,
+    Home,
+    column_schema,
+    require_same_settings,
+    stage_asset,
+)
 from curation_assets.tables import RAW_VIDEOS, SOURCE_FILES
 from curation_assets.tools import Tools
 
@@ -29,7 +36,9 @@ class Scan(dg.Config):
     def sources(self, settings: Settings) -> Mapping[str, Source]:
         if self.name is None or self.path is None:
             return settings.sources
-        source = Source(path=self.path, recursive=self.recursive, path_column=self.path_column, folder=self.folder)
+        source = Source(
+            path=self.path, recursive=self.recursive, path_column=self.path_column, folder=self.folder
+        )
         return {self.name: source}
 
 
@@ -39,7 +48,10 @@ def source_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         kinds={"python", "deltalake"},
         owners=OWNERS,
         code_version="1",
-        metadata={"dagster/column_schema": column_schema(SOURCE_FILES), "dagster/table_name": SOURCE_FILES.name},
+        metadata={
+            "dagster/column_schema": column_schema(SOURCE_FILES),
+            "dagster/table_name": SOURCE_FILES.name,
+        },
     )
     def source_files(
         context: dg.AssetExecutionContext, config: Scan, home: Home

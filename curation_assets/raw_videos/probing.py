@@ -56,8 +56,8 @@ class _Timing(NamedTuple):
 def probe_video(uri: str, limits: RawVideos) -> dict[str, Any]:
     """Read a video's packets and first frame; returns the columns of `raw_videos` from `container` on.
 
-    Raises InputError, with cause and remedy in one sentence, when the file is gone, unreadable, empty, no video,
-    cut off, above `limits.max_pixels`, or holds no frame that can be decoded.
+    Raises InputError, with cause and remedy in one sentence, when the file is gone, unreadable, empty, no
+    video, cut off, above `limits.max_pixels`, or holds no frame that can be decoded.
     """
     if not is_url(uri):
         _check_file(uri)
@@ -67,9 +67,7 @@ def probe_video(uri: str, limits: RawVideos) -> dict[str, Any]:
     except FileNotFoundError:
         raise _gone(uri) from None
     except PermissionError:
-        raise InputError(
-            f"{uri}: no permission to read it; give the user that runs Reelhouse access"
-        ) from None
+        raise InputError(f"{uri}: no permission to read it; give the user that runs Reelhouse access") from None
     except (av.FFmpegError, OSError) as failure:
         raise _unreadable(uri, failure) from None
 
@@ -167,7 +165,7 @@ def _no_video(container: InputContainer, uri: str) -> InputError:
     codecs = sorted({context.name if context else "unknown" for context in contexts})
     if codecs and not video_streams(container):
         return InputError(
-            f"{uri}: holds no video that can be decoded (only pictures or unknown codecs: {', '.join(codecs)}); "
+            f"{uri}: holds no video that can be decoded (pictures or unknown codecs: {', '.join(codecs)}); "
             "convert it, or take it out of the source"
         )
     kind = "only audio" if container.streams.audio else "neither video nor audio"

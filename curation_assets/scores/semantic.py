@@ -11,9 +11,7 @@ from resources.errors import InputError
 from resources.image_encoder import ImageEncoder
 
 
-def semantic_row(
-    pictures: Sequence[NDArray[np.uint8]], settings: Semantic, encoder: ImageEncoder
-) -> dict[str, Any]:
+def semantic_row(pictures: Sequence[NDArray[np.uint8]], settings: Semantic, encoder: ImageEncoder) -> dict[str, Any]:
     """The `semantic_scores` columns of a clip from its stored frames (RGB, in order).
 
     `pair_scores` are the cosines of neighbours, `semantic_score` the smallest of them: one cut among many
@@ -22,9 +20,7 @@ def semantic_row(
     Raises InputError for fewer than two frames.
     """
     if len(pictures) < 2:
-        raise InputError(
-            f"semantic consistency needs two frames, found {len(pictures)}; make the frames again"
-        )
+        raise InputError(f"semantic consistency needs two frames, found {len(pictures)}; make the frames again")
     features = encoder.encode(pictures).astype(np.float64)
     cosines = np.clip((features[:-1] * features[1:]).sum(axis=1), -1.0, 1.0)
     return {

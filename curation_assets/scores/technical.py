@@ -1,4 +1,4 @@
-"""Technical faults of a clip, measured on its stored frames: blur, exposure, borders, stillness, lack of colour."""
+"""Technical faults of a clip, measured on its stored frames: blur, exposure, borders, stillness, no colour."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -49,9 +49,7 @@ def technical_row(pictures: Sequence[Picture], settings: Technical, engine: str)
         "border_share": border,
         "frozen_share": frozen_share(lumas),
     }
-    frame_faults = [
-        max(frame_black, frame_white, border) for frame_black, frame_white in zip(black, white, strict=True)
-    ]
+    frame_faults = [max(*exposure, border) for exposure in zip(black, white, strict=True)]
     measures = {
         "technical_score": 1.0 - max(shares.values()),
         "sharpness": float(np.median([sharpness(plane, content) for plane in lumas])),
@@ -73,15 +71,14 @@ def luma(picture: Picture) -> Picture:
     """Luma 0..255 of an RGB picture: 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601)."""
     import cv2
 
-    plane: Picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    return plane
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def sharpness(plane: Picture, content: tuple[slice, slice]) -> float:
-    """Variance of the 3 x 3 Laplacian of the luma inside the borders, with the frame shrunk to 512 px; 0 and up.
+    """Variance of the 3 x 3 Laplacian of the luma inside the borders, the frame shrunk to 512 px; 0 and up.
 
-    Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000. Borders are left out because
-    their edge would be the sharpest thing in a blurred picture.
+    Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000. Borders are left out
+    because their edge would be the sharpest thing in a blurred picture.
     """
     import cv2
 
@@ -102,10 +99,10 @@ def colour(picture: Picture) -> float:
 
 
 def frozen_share(lumas: Sequence[Picture]) -> float:
-    """Share of neighbouring frames without visible change, 0..1: 1 for a still picture, near 1 for a slideshow.
+    """Share of neighbouring frames without visible change, 0..1: 1 for a still picture, high for a slideshow.
 
-    A pair is without change when no 16 x 16 px block of the frames, shrunk to 512 px, changes its mean luma by
-    FROZEN_BELOW or more; so a small thing moving before a fixed camera counts as change, noise doesn't.
+    A pair is without change when no 16 x 16 px block of the frames, shrunk to 512 px, changes its mean luma
+    by FROZEN_BELOW or more; so a small thing moving before a fixed camera counts as change, noise doesn't.
     """
     scale = MEASURED_SIDE_PX / 16 / max(lumas[0].shape)
     blocks = np.stack([_shrink(plane.astype(np.float32), scale) for plane in lumas])
@@ -132,7 +129,7 @@ def content_rectangle(pictures: Sequence[Picture]) -> tuple[slice, slice]:
 def border_share(content: tuple[slice, slice], picture: Picture) -> float:
     """Share of the picture outside the content rectangle, 0..1."""
     height, width = picture[content].shape[:2]
-    return 1.0 - height * width / (picture.shape[0] * picture.shape[1])
+    return float(1 - height * width / (picture.shape[0] * picture.shape[1]))
 
 
 def _flat_lines(lines: NDArray[np.uint8]) -> int:
@@ -144,7 +141,7 @@ def _flat_lines(lines: NDArray[np.uint8]) -> int:
         off = np.abs(lines[:, count] - border_colour).max(axis=-1)
         if (off <= BORDER_TOLERANCE).mean(axis=1).min() < BORDER_MIN_SHARE:
             return count
-    return lines.shape[1]
+    return int(lines.shape[1])
 
 
 def _shrink(picture: NDArray[Any], scale: float) -> NDArray[Any]:

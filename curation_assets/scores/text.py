@@ -44,9 +44,7 @@ def frame_positions(choice: FrameChoice, count: int) -> tuple[int, ...]:
     """
     positions = {"middle": (4,), "all": tuple(range(count))}[choice] if isinstance(choice, str) else choice
     if not positions or max(positions) >= count:
-        raise InputError(
-            f"text.frames asks for {list(positions)}, {count} frames are stored; make the frames again"
-        )
+        raise InputError(f"text.frames asks for {list(positions)}, {count} frames are stored; make the frames again")
     return positions
 
 

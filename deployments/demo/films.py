@@ -123,7 +123,7 @@ REALS = (
         25,
         (
             (30, "too short"),
-            (76, "semantic"),
+            (76, "selected"),
             (137, "selected"),
             (187, "selected"),
             (242, "selected"),
@@ -132,7 +132,7 @@ REALS = (
     ),
     Real("bigbuckbunny.mp4", "bunny", 25, ((132, "selected"),)),
     Real("cityCC0.mpg", "city", 25, ((116, "selected"), (190, "selected"))),
-    Real("thanks for watching.mp4", "thanks", 30, ((209, "motion"),)),
+    Real("thanks for watching.mp4", "thanks", 30, ((209, "text"),)),
     Real("globe.mp4", "globe", 30, ((150, "source too small"),)),
 )
 
@@ -141,10 +141,10 @@ FILMS = (
         "composed_out_and_about.mp4",
         *(854, 480, 25),
         (
-            Shot("bunny", 0, 132, move(LARGE, "1280:720", "3*n", "120")),
-            Shot("bikes", 76, 137, move(LARGE, "1280:544", "426-4*n", "32")),
+            Shot("bunny", 0, 132, move(LARGE, "1280:720", "2*n", "120")),
+            Shot("bikes", 137, 187, move(LARGE, "1280:544", "300-2*n", "32")),
             Shot("city", 116, 190, move(LARGE, "1280:720", "5*n", "2*n")),
-            Shot("bikes", 187, 242, move(LARGE, "1280:544", "4*n", "32"), there_and_back=True),
+            Shot("bikes", 210, 242, move(LARGE, "1280:544", "4*n", "32"), there_and_back=True),
         ),
         audio=True,
     ),
@@ -152,10 +152,10 @@ FILMS = (
         "composed_town.mp4",
         *(640, 360, 30),
         (
-            Shot("bikes", 76, 137, f"{FILL_SMALL},hflip", there_and_back=True),
+            Shot("bikes", 100, 137, f"{FILL_SMALL},hflip", there_and_back=True),
             Shot("city", 0, 90, move(SMALL, "1024:576", "4*n", "216-2*n")),
-            Shot("bikes", 0, 30, FILL_SMALL, there_and_back=True),
-            Shot("bunny", 0, 80, move(SMALL, "1024:576", "384-4*n", "2*n")),
+            Shot("bikes", 187, 242, FILL_SMALL),
+            Shot("bunny", 0, 80, move(SMALL, "1024:576", "320-3*n", "2*n")),
         ),
     ),
     Film(
@@ -163,7 +163,7 @@ FILMS = (
         *(854, 480, 24),
         (
             Shot(
-                "bunny", 0, 132, move(LARGE, "1280:720", "abs(mod(4*n,800)-400)", "120"), there_and_back=True
+                "bunny", 0, 132, move(LARGE, "1280:720", "abs(mod(3*n,800)-400)", "120"), there_and_back=True
             ),
         ),
     ),
@@ -172,7 +172,7 @@ FILMS = (
         *(640, 360, 25),
         (
             Shot("city", 0, 80, move(SMALL, "1024:576", "320-4*n", "160")),
-            Shot("bikes", 137, 187, move(SMALL, "1130:480", "4*n", "60"), there_and_back=True),
+            Shot("bikes", 137, 187, move(SMALL, "1130:480", "2*n", "60"), there_and_back=True),
             Shot("bunny", 50, 130, move(SMALL, "1024:576", "4*n", "160") + ",hflip"),
         ),
         audio=True,
@@ -247,13 +247,13 @@ FILMS = (
         (
             Dissolve(
                 Shot("bunny", 0, 80, move(SMALL, "1024:576", "4*n", "100")),
-                Shot("bikes", 76, 137, FILL_SMALL, there_and_back=True),
-                overlap=60,
+                Shot("bikes", 76, 137, FILL_SMALL),
+                overlap=16,
             ),
             Dissolve(
                 Shot("city", 116, 190, move(SMALL, "1024:576", "4*n", "2*n")),
                 Shot("bunny", 0, 90, move(SMALL, "1024:576", "4*n", "100") + ",hflip"),
-                overlap=60,
+                overlap=16,
             ),
         ),
     ),

@@ -38,6 +38,4 @@ def noise() -> Pictures:
     import cv2
 
     rng = np.random.default_rng(7)
-    return [
-        cv2.GaussianBlur(rng.integers(0, 256, (288, 512, 3), dtype=np.uint8), (0, 0), 1.5) for _ in range(9)
-    ]
+    return [cv2.GaussianBlur(rng.integers(0, 256, (288, 512, 3), dtype=np.uint8), (0, 0), 1.5) for _ in range(9)]

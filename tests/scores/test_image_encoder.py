@@ -50,9 +50,7 @@ def test_classes_of_a_photo_are_named(encoder):
     assert description.probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("height", "width"), [(1, 1), (3, 400), (400, 3), (224, 224), (223, 225), (1080, 1920)]
-)
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 400), (400, 3), (224, 224), (223, 225), (1080, 1920)])
 def test_any_size_is_taken(encoder, height, width):
     features = encoder.encode([np.full((height, width, 3), 90, np.uint8)])
     assert np.isfinite(features).all()

@@ -1,4 +1,3 @@
-import cv2
 import numpy as np
 import pytest
 
@@ -6,6 +5,8 @@ from curation_assets.scores.technical import technical_row
 from curation_assets.settings import Technical
 from curation_assets.tables import BOOKKEEPING, TECHNICAL_SCORES
 from resources.pictures import pack_pictures, unpack_pictures
+
+cv2 = pytest.importorskip("cv2")
 
 
 def measured(pictures):
@@ -18,9 +19,7 @@ def flat(value, count=9):
 
 
 def padded(pictures, top=0, bottom=0, left=0, right=0, colour=(0, 0, 0)):
-    return [
-        cv2.copyMakeBorder(p, top, bottom, left, right, cv2.BORDER_CONSTANT, value=colour) for p in pictures
-    ]
+    return [cv2.copyMakeBorder(p, top, bottom, left, right, cv2.BORDER_CONSTANT, value=colour) for p in pictures]
 
 
 def test_a_row_has_the_columns_of_its_table(bikes):

@@ -1,6 +1,5 @@
 import logging
 
-import cv2
 import numpy as np
 import pytest
 
@@ -10,6 +9,7 @@ from curation_assets.tables import BOOKKEEPING, TEXT_SCORES
 from resources.errors import EngineUnavailable, InputError
 from resources.text_reader import RapidOcrReader, open_text_reader, text_reader_identity
 
+cv2 = pytest.importorskip("cv2")
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 

@@ -1,0 +1,43 @@
+"""The one automation policy and the jobs."""
+
+import dagster as dg
+
+SHARD_JOB = "refresh_shard"
+RELEASE_JOB = "release"
+
+
+def policy() -> dg.AutomationCondition:  # type: ignore[type-arg]
+    """Refresh a shard of an asset when its inputs' data or its own code version changed, or it is missing.
+
+    `eager` would ignore code versions and rerun everything below an identical result.
+    """
+    condition = dg.AutomationCondition
+    handled = condition.newly_requested() | condition.initial_evaluation()
+    data = condition.any_deps_updated().replace("newly_updated", condition.data_version_changed()).since(handled)
+    code = condition.code_version_changed().since(handled)  # true for one tick only, so it is latched
+    return (
+        ~condition.in_progress()
+        & ~condition.any_deps_in_progress()
+        & ~condition.any_deps_missing()
+        & (data | code | condition.newly_missing().since_last_handled())
+    )
+
+
+def automation_sensor() -> dg.AutomationConditionSensorDefinition:
+    """Off until somebody switches it on in the UI."""
+    return dg.AutomationConditionSensorDefinition(
+        "refresh_what_changed",
+        target=dg.AssetSelection.all(),
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        default_condition=policy(),
+        use_user_code_server=True,
+    )
+
+
+def jobs() -> list[dg.UnresolvedAssetJobDefinition]:  # type: ignore[name-defined]
+    """One shard through every asset, and a release of all shards."""
+    whole = dg.AssetSelection.assets("source_files", "training_set")
+    return [
+        dg.define_asset_job(SHARD_JOB, dg.AssetSelection.all() - whole),
+        dg.define_asset_job(RELEASE_JOB, dg.AssetSelection.assets("training_set")),
+    ]

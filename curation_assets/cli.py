@@ -1,0 +1,187 @@
+"""The `reelhouse` command."""
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from curation_assets.settings import Settings, SettingsError, home_path, load_settings
+
+OK, FAILED, WRONG_USE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns 0 when everything has a result, 1 when something failed, 2 for wrong arguments or settings."""
+    options = _parser().parse_args(arguments)
+    if options.home:
+        os.environ["CURATION_HOME"] = options.home
+    if options.settings:
+        os.environ["CURATION_SETTINGS"] = str(Path(options.settings).absolute())
+    try:
+        return int(options.command(options))
+    except SettingsError as problem:
+        print(f"reelhouse: {problem}", file=sys.stderr)
+        return WRONG_USE
+    except KeyboardInterrupt:
+        print("\nreelhouse: interrupted; finished rows are kept, run the same command again to go on", file=sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--home", help="where tables and files go; default: CURATION_HOME, else .reelhouse")
+    shared.add_argument("--settings", help="settings file; default: CURATION_SETTINGS, else the local deployment's")
+    parser = argparse.ArgumentParser("reelhouse", description="Raw videos to training sets, as Dagster assets.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", parents=[shared], help="register a source and materialize every asset")
+    run.add_argument("source", help="folder of videos, or a .csv, .jsonl or .parquet listing")
+    run.add_argument("--name", help="name of the source; default: made from its path")
+    run.add_argument("--not-recursive", action="store_true", help="leave sub-folders out")
+    run.add_argument("--path-column", default="video_path", help="column of a listing that holds the path")
+    run.add_argument("--folder", help="what relative paths of a listing start from; default: its folder")
+    run.add_argument("--shard-size", type=_positive, help="videos a shard, for videos not registered yet")
+    run.add_argument("--workers", type=_positive, help="worker processes; default: one a core")
+    run.add_argument("--until", metavar="ASSET", help="stop after this asset")
+    run.add_argument("--retry-failed", action="store_true", help="try items again that failed for their input")
+    run.set_defaults(command=_run)
+
+    ui = commands.add_parser("ui", parents=[shared], help="start the Dagster UI and daemon for a home")
+    ui.add_argument("--host", default="127.0.0.1", help="the UI has no authentication: keep it on this machine")
+    ui.add_argument("--port", type=_positive, default=3000)
+    ui.set_defaults(command=_ui)
+
+    settings = commands.add_parser("settings", parents=[shared], help="print the settings in force")
+    settings.set_defaults(command=_settings)
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = _overridden(load_settings(), options)
+    from dagster import DagsterInstance
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    from curation_assets import headless, summary
+    from resources.delta_store import DeltaStore
+
+    console = Console()
+    terminal = logging.getLogger("reelhouse")
+    terminal.addHandler(RichHandler(console=console, show_path=False, show_level=False, markup=False))
+    terminal.setLevel(logging.INFO)
+    home = home_path()
+    try:
+        folder = headless.instance_folder(home)
+    except headless.NoInstanceError as problem:
+        return _wrong_use(str(problem))
+    os.environ["DAGSTER_HOME"] = str(folder)
+
+    with DagsterInstance.from_config(str(folder)) as instance:
+        run = headless.HeadlessRun(settings, home, instance)
+        if options.until and options.until not in run.assets:
+            return _wrong_use(f"--until {options.until}: no such asset; choose one of {', '.join(run.assets)}")
+        wanted = run.up_to(options.until) if options.until else set(run.assets)
+        name = options.name or source_name(options.source)
+        registered = run.register(
+            {
+                "name": name,
+                "path": str(Path(options.source).absolute()),
+                "recursive": not options.not_recursive,
+                "path_column": options.path_column,
+                "folder": str(Path(options.folder).absolute()) if options.folder else None,
+            }
+        )
+        store = DeltaStore(home)
+        shards = _shards_of(name, store) if registered else []
+        for shard in shards:
+            run.shard(shard, wanted, options.retry_failed)
+        if registered and "training_set" in wanted:
+            run.release()
+
+        summary.print_assets(console, run.outcome.materialized)
+        failed = [
+            *(("step", "", message) for message in run.outcome.step_failures),
+            *summary.failures(store, shards, sorted(wanted - {"training_set"}, key=run.assets.index)),
+        ]
+        if shards and "training_set" in wanted:
+            summary.print_reasons(console, store, shards)
+            summary.print_samples(console, store)
+        if failed:
+            summary.print_failures(console, failed)
+        _print_next_steps(console, home, options)
+        return FAILED if failed else OK
+
+
+def _overridden(settings: Settings, options: argparse.Namespace) -> Settings:
+    """The settings with the command line's execution choices."""
+    if options.shard_size:
+        shards = settings.shards.model_copy(update={"videos_per_shard": options.shard_size})
+        settings = settings.model_copy(update={"shards": shards})
+    if options.workers:
+        execution = settings.execution.model_copy(update={"workers": options.workers})
+        settings = settings.model_copy(update={"execution": execution})
+    return settings
+
+
+def source_name(source: str) -> str:
+    """A name for a source on the command line: its last part, and 4 hex digits of its path."""
+    path = str(Path(source).absolute())
+    slug = re.sub(r"[^a-z0-9]+", "-", Path(path).stem.lower()).strip("-")[:40] or "source"
+    return f"{slug}-{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:4]}"
+
+
+def _shards_of(source: str, store: "DeltaStore") -> list[str]:  # type: ignore[name-defined]  # noqa: F821
+    import polars as pl
+
+    from curation_assets.tables import SOURCE_FILES
+
+    rows = store.scan(store.open(SOURCE_FILES.name, SOURCE_FILES.schema)).filter(pl.col("source") == source)
+    return list(rows.select("shard").unique().sort("shard").collect().get_column("shard"))
+
+
+def _print_next_steps(console: "Console", home: str, options: argparse.Namespace) -> None:  # type: ignore[name-defined]  # noqa: F821
+    flags = "".join(f" --{name} {value}" for name in ("home", "settings") if (value := getattr(options, name)))
+    console.print("Open the UI:       ", f"reelhouse ui{flags}", markup=False, soft_wrap=True)
+    query = f'pl.scan_delta("{home}/tables/clip_selection").select("clip_id", "selected", "reasons").collect()'
+    console.print("Query with polars: ", query, markup=False, soft_wrap=True)
+
+
+def _wrong_use(message: str) -> int:
+    print(f"reelhouse: {message}", file=sys.stderr)
+    return WRONG_USE
+
+
+def _ui(options: argparse.Namespace) -> int:
+    load_settings()
+    from curation_assets.headless import NoInstanceError, instance_folder
+
+    home = home_path()
+    try:
+        os.environ["DAGSTER_HOME"] = str(instance_folder(home))
+    except NoInstanceError as problem:
+        return _wrong_use(str(problem))
+    os.environ["CURATION_HOME"] = home if "://" in home else str(Path(home).absolute())
+    program = str(Path(sys.executable).with_name("dagster"))
+    where = ["-h", options.host, "-p", str(options.port)]
+    os.execv(program, [program, "dev", "-m", "curation_assets.definitions", *where])
+
+
+def _settings(_: argparse.Namespace) -> int:
+    print(json.dumps(load_settings().model_dump(mode="json"), indent=2))
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

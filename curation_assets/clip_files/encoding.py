@@ -1,0 +1,293 @@
+"""One clip as an MP4 that holds exactly the frames of its span, checked against the source.
+
+Frames are picked by their own timestamps and keep their distances, so variable frame rates stay variable. The
+picture is upright with square pixels; where 4:2:0 needs an even size, the last row or column is cropped rather
+than all pixels resampled. Matrix, primaries and transfer are the source's; 8 bits, limited range, which is what
+readers that look at no tags take for granted. Sound lasts as long as the picture: silence where there is none,
+at most two channels.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from curation_assets.settings import ClipFiles
+from resources.errors import InputError, TransientError
+from resources.ffmpeg import Limits, run_ffmpeg
+from resources.media import CONTAINERS, RGB, VideoSource, is_url, read_frames
+from resources.timestamps import frame_timestamps
+
+_MAX_PSNR_DB = 100.0
+_MATRIX_TAGS = {"bt601": "smpte170m", "bt709": "bt709", "bt2020": "bt2020nc"}
+_UPRIGHT = {0: [], 90: ["transpose=clock"], 180: ["hflip", "vflip"], 270: ["transpose=cclock"]}
+_SCALING = "flags=bicubic+accurate_rnd+full_chroma_int+bitexact"  # bitexact: the same on every CPU
+
+# Where to start decoding before the span. Containers with an index lead to the keyframe before that point. The
+# others lead anywhere, so the distance must hold a whole group of pictures (x264's default: 250 frames).
+_SEEK_LEAD_S = 2.0
+_SEEK_LEAD_WITHOUT_INDEX_S = 12.0
+_SUFFIXES_WITHOUT_INDEX = {".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".mod", ".trp", ".m2t"}
+
+
+@dataclass(frozen=True)
+class _Mismatch(Exception):
+    """The encoded file isn't the span."""
+
+    what: str
+
+
+def encode_clip(
+    clip: Mapping[str, Any],
+    source: VideoSource,
+    audio_stream_index: int | None,
+    settings: ClipFiles,
+    destination: Path,
+    limits: Limits,
+) -> dict[str, Any]:
+    """Encode the span of `clip` (a row of `clips`) to `destination`, which appears whole and verified or not at all.
+
+    Returns the columns of `clip_files` but `clip_id` and `file_path`.
+
+    Verified by decoding: number, size and timestamps of the frames, and the PSNR of the first and the last one
+    against the source's. Raises InputError when the source can't be decoded or the result isn't the span,
+    TransientError when time, memory or disk ran out.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    scratch = destination.with_name(f".{destination.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with _local(source, scratch.with_suffix(".source")) as local:
+            row = _encode_and_verify(clip, local, audio_stream_index, settings, scratch, limits)
+        with scratch.open("rb") as file:
+            os.fsync(file.fileno())
+        scratch.replace(destination)
+        return row
+    except InputError as failure:
+        raise InputError(f"{source.uri}: {failure}") from None
+    except OSError as failure:
+        raise TransientError(f"{destination}: can't be written ({failure.strerror or failure})") from None
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def _local(source: VideoSource, copy: Path) -> Iterator[VideoSource]:
+    """The source as a local file, since ffmpeg itself is kept off the network: a URL is copied to `copy`."""
+    if not is_url(source.uri):
+        yield source
+        return
+    from upath import UPath
+
+    try:
+        with UPath(source.uri).open("rb") as remote, copy.open("wb") as file:
+            shutil.copyfileobj(remote, file, 1 << 20)
+        yield replace(source, uri=str(copy))
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _encode_and_verify(
+    clip: Mapping[str, Any],
+    source: VideoSource,
+    audio_stream_index: int | None,
+    settings: ClipFiles,
+    scratch: Path,
+    limits: Limits,
+) -> dict[str, Any]:
+    # Seeking can land behind the span's first frame (no index, damaged index, keyframes that are none). The
+    # check below finds out; decoding from the start of the file is slow but finds every frame.
+    for seek_s in dict.fromkeys((_seek_point(clip, source), None)):
+        try:
+            run_ffmpeg(
+                _arguments(clip, source, audio_stream_index, settings, seek_s, scratch),
+                limits,
+            )
+            return _verify(clip, source, settings, scratch)
+        except (InputError, _Mismatch) as failure:
+            cause = failure
+    if isinstance(cause, _Mismatch):
+        raise InputError(
+            f"the encoded clip isn't its span: {cause.what}; the source is damaged or changed, register it again"
+        )
+    raise cause
+
+
+def _seek_point(clip: Mapping[str, Any], source: VideoSource) -> float | None:
+    """Where decoding may start, s on the container's clock; None: at the start of the file."""
+    without_index = Path(source.uri).suffix.lower() in _SUFFIXES_WITHOUT_INDEX
+    lead_s = _SEEK_LEAD_WITHOUT_INDEX_S if without_index else _SEEK_LEAD_S
+    if source.timestamps == "generated" or clip["start_s"] <= lead_s:
+        return None
+    return float(clip["start_pts"] * source.time_base) - lead_s
+
+
+def _arguments(
+    clip: Mapping[str, Any],
+    source: VideoSource,
+    audio_stream_index: int | None,
+    settings: ClipFiles,
+    seek_s: float | None,
+    scratch: Path,
+) -> list[str]:
+    # Timestamps stay as stored (-copyts) up to the filters, which pick frames by them.
+    arguments = ["-y", "-filter_threads", "1", "-copyts"]
+    if seek_s is not None:
+        arguments += ["-seek_timestamp", "1", "-noaccurate_seek", "-ss", f"{seek_s:.6f}"]
+    arguments += ["-threads", "1", "-max_pixels", str(source.pixel_limit), "-noautorotate"]
+    # A file may hold a playlist or a script: these lists keep it from naming other files or hosts.
+    arguments += ["-protocol_whitelist", "file", "-format_whitelist", CONTAINERS]
+    arguments += ["-i", f"file:{os.path.abspath(source.uri)}"]
+
+    arguments += ["-map", f"0:{source.stream_index}", "-filter:v", _picture_filters(clip, source, settings)]
+    arguments += ["-fps_mode", "passthrough", "-enc_time_base:v", "filter"]
+    arguments += ["-c:v", settings.video_codec, "-preset", settings.preset, "-crf", str(settings.crf)]
+    arguments += ["-g", str(settings.keyframe_interval), "-threads:v", str(settings.encoder_threads)]
+    if settings.video_codec == "libx265":
+        threads = settings.encoder_threads
+        x265 = f"log-level=error:info=0:wpp=1:pools={threads}:frame-threads={threads}"
+        arguments += ["-x265-params", x265, "-tag:v", "hvc1"]
+
+    if audio_stream_index is not None and settings.audio != "none":
+        arguments += ["-map", f"0:{audio_stream_index}", "-filter:a", _sound_filters(clip, source)]
+        arguments += ["-c:a", settings.audio, "-b:a", f"{settings.audio_bitrate_kbps}k"]
+
+    arguments += ["-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"]
+    arguments += ["-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact"]
+    return [*arguments, "-movflags", "+faststart", "-f", "mp4", f"file:{os.path.abspath(scratch)}"]
+
+
+def _picture_filters(clip: Mapping[str, Any], source: VideoSource, settings: ClipFiles) -> str:
+    time_base = source.time_base
+    if source.timestamps == "generated":
+        step = 1 / source.frame_rate / time_base
+        first = clip["start_frame"]
+        filters = [
+            f"trim=start_frame={first}:end_frame={clip['end_frame']}",
+            f"settb={time_base}",
+            f"setpts=round((N+{first})*{step.numerator}/{step.denominator})-({clip['start_pts']})",
+        ]
+    else:
+        filters = [
+            f"settb={time_base}",
+            f"trim=start_pts={clip['start_pts']}:end_pts={clip['end_pts']}",
+            r"select=isnan(prev_selected_pts)+gt(pts\,prev_selected_pts)",  # reading skips such frames, too
+            f"setpts=PTS-({clip['start_pts']})",
+        ]
+    matrix = _MATRIX_TAGS.get(source.colour_space)
+    if matrix:
+        full = "pc" if source.colour_range == "full" else "tv"
+        filters.append(f"setparams=colorspace={matrix}:range={full}")
+    filters += _UPRIGHT[source.rotation_deg]
+    out_matrix = matrix or _MATRIX_TAGS["bt709"]
+    filters.append(
+        f"scale={source.width}:{source.height}:out_color_matrix={out_matrix}:out_range=tv:{_SCALING}"
+    )
+    filters += [f"format={settings.pixel_format}", "setsar=1"]
+    width, height = _file_size(source, settings)
+    if (width, height) != (source.width, source.height):
+        filters.append(f"crop={width}:{height}:0:0")
+    return ",".join(filters)
+
+
+def _sound_filters(clip: Mapping[str, Any], source: VideoSource) -> str:
+    """Cut to the span, moved to 0; gaps and a missing start or end become silence."""
+    generated = source.timestamps == "generated"
+    start_s = clip["start_s"] if generated else float(clip["start_pts"] * source.time_base)
+    duration_s = clip["end_s"] - clip["start_s"]
+    return ",".join(
+        [
+            f"atrim=start={start_s:.6f}:end={start_s + duration_s:.6f}",
+            f"asetpts=PTS-({start_s:.6f})/TB",
+            "aformat=channel_layouts=mono|stereo",
+            "aresample=async=1:first_pts=0",
+            "apad",
+            f"atrim=end={duration_s:.6f}",
+        ]
+    )
+
+
+def _file_size(source: VideoSource, settings: ClipFiles) -> tuple[int, int]:
+    if settings.pixel_format == "yuv420p":
+        return source.width - source.width % 2, source.height - source.height % 2
+    return source.width, source.height
+
+
+def _verify(
+    clip: Mapping[str, Any], source: VideoSource, settings: ClipFiles, scratch: Path
+) -> dict[str, Any]:
+    """The columns of `clip_files`, measured on the file. Raises _Mismatch where it isn't the span."""
+    width, height = _file_size(source, settings)
+    try:
+        with av.open(f"file:{scratch}") as container:
+            (video,) = container.streams.video
+            size = (video.width, video.height)
+            duration = (video.duration or 0) * (video.time_base or Fraction(0))
+            video_codec = video.codec.canonical_name
+            audio_codec = next((stream.codec.canonical_name for stream in container.streams.audio), None)
+            time_base = video.time_base or Fraction(0)
+        encoded = replace(
+            source,
+            uri=str(scratch),
+            stream_index=video.index,
+            time_base=time_base,
+            timestamps="stream",
+            rotation_deg=0,
+            sample_aspect_ratio=Fraction(1),
+            width=width,
+            height=height,
+            colour_space="bt709" if source.colour_space == "rgb" else source.colour_space,
+            colour_range="limited",
+        )
+        times: list[Fraction] = []
+        for frame in read_frames(encoded):
+            if not times:
+                first = frame
+            last = frame
+            times.append(frame.pts * time_base)
+    except (InputError, av.FFmpegError, ValueError) as failure:
+        raise _Mismatch(f"it can't be read back ({failure})") from None
+    stamps = frame_timestamps(clip)
+    if size != (width, height):
+        raise _Mismatch(f"its pictures are {size[0]}x{size[1]}, not {width}x{height}")
+    if len(times) != len(stamps):
+        raise _Mismatch(f"it has {len(times)} frames, not {len(stamps)}")
+    for k, (time, stamp) in enumerate(zip(times, stamps, strict=True)):
+        if time != (stamp - stamps[0]) * source.time_base:
+            raise _Mismatch(f"frame {k} is shown at {float(time):.6f} s instead of its own time")
+
+    psnrs = []
+    for name, stamp, mine in (("first", stamps[0], first), ("last", stamps[-1], last)):
+        wanted = next(iter(read_frames(source, stamp, clip["end_pts"]))).rgb(source.width, source.height)
+        psnr_db = _psnr_db(wanted[:height, :width], mine.rgb(width, height))
+        if psnr_db < settings.min_psnr_db:
+            raise _Mismatch(
+                f"its {name} frame differs from the source's (PSNR {psnr_db:.1f} dB, "
+                f"clip_files.min_psnr_db is {settings.min_psnr_db:g})"
+            )
+        psnrs.append(psnr_db)
+    return {
+        "file_size_bytes": scratch.stat().st_size,
+        "width": width,
+        "height": height,
+        "frame_count": len(times),
+        "duration_s": float(duration),
+        "frames_per_s": float(len(times) / duration),
+        "video_codec": video_codec,
+        "audio_codec": audio_codec,
+        "first_frame_psnr_db": psnrs[0],
+        "last_frame_psnr_db": psnrs[1],
+    }
+
+
+def _psnr_db(a: RGB, b: RGB) -> float:
+    """Peak signal-to-noise ratio over all RGB samples, 3 decimals, at most 100."""
+    error = float(np.mean((a.astype(np.float32) - b.astype(np.float32)) ** 2, dtype=np.float64))
+    return min(_MAX_PSNR_DB, round(10 * float(np.log10(255.0**2 / error)), 3)) if error else _MAX_PSNR_DB

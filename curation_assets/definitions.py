@@ -1,0 +1,45 @@
+"""The code location: gathers assets, jobs, sensors and resources; no logic."""
+
+import os
+
+import dagster as dg
+
+from curation_assets.automation import automation_sensor, jobs
+from curation_assets.captions.assets import caption_assets
+from curation_assets.clip_files.assets import clip_file_assets
+from curation_assets.clips.assets import clip_assets, scene_assets
+from curation_assets.frames.assets import frame_assets
+from curation_assets.raw_videos.assets import raw_video_assets, source_assets
+from curation_assets.scores.assets import score_assets
+from curation_assets.selection.assets import sample_selection_assets, selection_assets
+from curation_assets.settings import Settings, home_path, load_settings
+from curation_assets.stage_asset import Home
+from curation_assets.training_set.assets import training_set_assets
+
+
+def build_definitions(settings: Settings, home: str) -> dg.Definitions:
+    """Everything Dagster shows, for one settings tree and one home."""
+    return dg.Definitions(
+        assets=[
+            *source_assets(settings),
+            *raw_video_assets(settings),
+            *scene_assets(settings),
+            *clip_assets(settings),
+            *frame_assets(settings),
+            *score_assets(settings),
+            *selection_assets(settings),
+            *caption_assets(settings),
+            *sample_selection_assets(settings),
+            *clip_file_assets(settings),
+            *training_set_assets(settings),
+        ],
+        jobs=jobs(),
+        sensors=[automation_sensor()],
+        resources={"home": Home(root=home)},
+        executor=dg.multiprocess_executor if os.environ.get("CURATION_EXECUTOR") == "multiprocess" else dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    return build_definitions(load_settings(), home_path())

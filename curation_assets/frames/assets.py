@@ -1,0 +1,70 @@
+"""`frames` and `motion_scores`, from one decode of each clip."""
+
+from collections.abc import Iterable
+from importlib.metadata import version
+
+import dagster as dg
+
+from curation_assets.frames.storing import ClipSampler, ClipTask
+from curation_assets.refresh import NO_ENGINE, Done, Stage, Work
+from curation_assets.settings import Settings, result_settings
+from curation_assets.stage_asset import stage_asset
+from curation_assets.tables import FRAMES, MOTION_SCORES
+from curation_assets.tools import Tools
+from curation_assets.units import READING, SPAN, clips_with_source
+
+GROUP = "frames"
+READS = {
+    "clips": ["clip_id", "video_id", "dropped", *SPAN],
+    "raw_videos": ["video_id", "source_uri", "missing", *READING],
+}
+
+
+def frame_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    frames_stage = Stage(
+        FRAMES,
+        unit="clip_id",
+        reads=READS,
+        units=clips_with_source,
+        version="1",
+        settings=result_settings(settings.frames),
+        not_data=frozenset({"source_uri"}),
+        file=("frames_path", "frames_size_bytes"),
+    )
+    motion_stage = Stage(
+        MOTION_SCORES,
+        unit="clip_id",
+        reads=READS,
+        units=clips_with_source,
+        version="1",
+        engines={
+            name: {
+                **result_settings(getattr(settings.motion, name)),
+                "opencv": version("opencv-python-headless"),
+            }
+            for name in settings.motion.engines
+        },
+        not_data=frozenset({"source_uri"}),
+    )
+
+    @stage_asset([frames_stage, motion_stage], settings, group=GROUP, kinds={"ffmpeg", "opencv"})
+    def frames_and_motion(work: list[Work], tools: Tools) -> Iterable[Done]:
+        """One decode of the clip gives both its stored frames and its motion scores."""
+        sampler = ClipSampler(tools.files, tools.settings.frames, tools.settings.motion)
+        units = {unit.unit: unit for unit in work}
+        for task, outcome in tools.pool.map(sampler, [clip_task(unit) for unit in work]):
+            unit = units[task.clip["clip_id"]]
+            failed = outcome if isinstance(outcome, Exception) else None
+            if FRAMES.name in unit.wanted:
+                yield Done(unit.unit, failed or [outcome.frames_row], NO_ENGINE, FRAMES.name)
+            for engine in task.engines:
+                row = failed or outcome.motion[engine]
+                yield Done(unit.unit, row if isinstance(row, Exception) else [row], engine, MOTION_SCORES.name)
+
+    return [frames_and_motion]
+
+
+def clip_task(unit: Work) -> ClipTask:
+    made_of = unit.fingerprints.get((FRAMES.name, NO_ENGINE), "")[:8]
+    path = f"frames/{unit.shard}/{unit.unit}-{made_of}.zip" if made_of else None
+    return ClipTask(unit.values, path, unit.wanted.get(MOTION_SCORES.name, ()))

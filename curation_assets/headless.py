@@ -1,0 +1,113 @@
+"""Runs the assets in this process on the persistent Dagster instance of a home."""
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster import DagsterInstance
+
+from curation_assets.definitions import build_definitions
+from curation_assets.settings import Settings
+from curation_assets.stage_asset import RETRY_TAG, SHARDS
+
+INSTANCE_SETTINGS = Path(__file__).parent.parent / "deployments" / "local" / "dagster.yaml"
+SOURCE_FILES = dg.AssetKey("source_files")
+TRAINING_SET = dg.AssetKey("training_set")
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class NoInstanceError(Exception):
+    """The home is on an object store and nothing says where Dagster keeps its records."""
+
+
+def instance_folder(home: str) -> Path:
+    """Where the home's Dagster instance lies, with its `dagster.yaml`; created where it is missing.
+
+    `DAGSTER_HOME` wins; a local home has it under `dagster/`. Raises NoInstanceError for a URL without it.
+    """
+    named = os.environ.get("DAGSTER_HOME")
+    if named is None and "://" in home:
+        raise NoInstanceError(f"{home} is no local folder: set DAGSTER_HOME to a folder for Dagster's records")
+    folder = Path(named or Path(home) / "dagster").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "dagster.yaml").exists():
+        shutil.copy(INSTANCE_SETTINGS, folder / "dagster.yaml")
+    return folder
+
+
+@dataclass
+class Outcome:
+    """What runs did: the metadata of each materialization, and the messages of failed steps."""
+
+    materialized: list[tuple[str, str | None, dict[str, Any]]] = field(default_factory=list)
+    step_failures: list[str] = field(default_factory=list)
+
+
+class HeadlessRun:
+    """Executes asset runs one after another; the UI shows them like its own."""
+
+    def __init__(self, settings: Settings, home: str, instance: DagsterInstance) -> None:
+        self._job = build_definitions(settings, home).resolve_implicit_global_asset_job_def()
+        self._graph = self._job.asset_layer.asset_graph
+        self.instance = instance
+        self.outcome = Outcome()
+
+    @property
+    def assets(self) -> list[str]:
+        """Names of all assets, upstream first."""
+        return [key.to_user_string() for key in self._graph.toposorted_asset_keys]
+
+    def up_to(self, asset: str) -> set[str]:
+        """The asset and everything it is made from."""
+        selection = dg.AssetSelection.assets(asset).upstream().resolve(self._graph)
+        return {key.to_user_string() for key in selection}
+
+    def register(self, config: dict[str, Any]) -> bool:
+        """Materialize `source_files` with the asset's own config."""
+        return self._execute([SOURCE_FILES], None, {"ops": {"source_files": {"config": config}}}, {})
+
+    def shard(self, shard: str, assets: Iterable[str], retry_failed: bool = False) -> bool:
+        """Materialize the partitioned ones of `assets` for one shard."""
+        keys = [dg.AssetKey(name) for name in assets if name not in ("source_files", "training_set")]
+        return self._execute(keys, shard, {}, {RETRY_TAG: "true"} if retry_failed else {})
+
+    def release(self) -> bool:
+        """Materialize `training_set`."""
+        return self._execute([TRAINING_SET], None, {}, {})
+
+    def shards(self) -> Sequence[str]:
+        return self.instance.get_dynamic_partitions(SHARDS.name)
+
+    def _execute(
+        self, keys: list[dg.AssetKey], shard: str | None, config: dict[str, Any], tags: dict[str, str]
+    ) -> bool:
+        result = self._job.execute_in_process(
+            instance=self.instance,
+            asset_selection=keys,
+            partition_key=shard,
+            run_config={**config, **_QUIET},
+            tags=tags,
+            raise_on_error=False,
+        )
+        for event in result.all_events:
+            if event.is_step_materialization:
+                made = event.step_materialization_data.materialization
+                metadata = {name: value.value for name, value in made.metadata.items()}
+                self.outcome.materialized.append((made.asset_key.to_user_string(), shard, metadata))
+            elif event.is_step_failure:
+                self.outcome.step_failures.append(_why(event))
+        return bool(result.success)
+
+
+def _why(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return str(data.user_failure_data.description)
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return f"{event.step_key}: {error.message.strip() if error else 'failed without a message'}"

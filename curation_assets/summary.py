@@ -1,0 +1,113 @@
+"""What a run did, for the terminal: counts per asset, clips by reason, failures, first samples."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as TerminalTable
+
+from curation_assets.tables import TABLES
+from resources.delta_store import DeltaStore
+
+COUNTS = ("inputs", "computed", "reused", "failed", "blocked")
+LISTED_FAILURES = 100
+FIRST_SAMPLES = 5
+
+
+def print_assets(console: Console, materialized: Sequence[tuple[str, str | None, dict[str, Any]]]) -> None:
+    """A line an asset, shards added up."""
+    lines: dict[str, Counter[str]] = {}
+    for asset, _, metadata in materialized:
+        line = lines.setdefault(asset, Counter())
+        line["rows"] += metadata.get("dagster/partition_row_count", metadata.get("dagster/row_count", 0))
+        line["seconds_1000"] += round(1000 * metadata.get("seconds", 0))
+        for name in COUNTS:
+            line[name] += metadata.get(name, 0)
+    table = TerminalTable("asset", box=box.SIMPLE_HEAD)
+    for name in ("rows", *COUNTS, "seconds"):
+        table.add_column(name, justify="right")
+    for asset, line in lines.items():
+        counts = [str(line[name]) for name in ("rows", *COUNTS)]
+        table.add_row(asset, *counts, f"{line['seconds_1000'] / 1000:.1f}")
+    console.print(table)
+
+
+def clips_by_reason(store: DeltaStore, shards: Sequence[str]) -> tuple[int, Counter[str]]:
+    """Selected samples, and how many spans each rule or filter dropped (a clip counts once for each reason)."""
+
+    def rows(table: str, *columns: str) -> pl.DataFrame:
+        handle = store.open(table, TABLES[table].schema)
+        return store.scan(handle).filter(pl.col("shard").is_in(shards)).select(columns).collect()
+
+    reasons = Counter[str]()
+    for dropped in rows("clips", "dropped").get_column("dropped").drop_nulls():
+        reasons[f"clips: {dropped.partition(':')[0]}"] += 1
+    for table in ("clip_selection", "sample_selection"):
+        for listed in rows(table, "reasons").get_column("reasons").drop_nulls():
+            for reason in listed:
+                reasons[f"{table}: {_short(reason)}"] += 1
+    return rows("training_manifest", "clip_id").height, reasons
+
+
+def _short(reason: str) -> str:
+    """The filter and the direction, without the figures."""
+    name, _, why = reason.partition(": ")
+    for words in ("is below the minimum", "is above the maximum", "not scored"):
+        if words in why:
+            return f"{name} {words.removeprefix('is ')}"
+    return name
+
+
+def print_reasons(console: Console, store: DeltaStore, shards: Sequence[str]) -> None:
+    samples, reasons = clips_by_reason(store, shards)
+    table = TerminalTable("dropped by", box=box.SIMPLE_HEAD)
+    table.add_column("spans", justify="right")
+    for reason, count in reasons.most_common():
+        table.add_row(reason, str(count))
+    console.print(f"{samples} clips are in the training manifest.")
+    if reasons:
+        console.print(table)
+
+
+def failures(store: DeltaStore, shards: Sequence[str], assets: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(asset, item, error) of every row that failed; rows that a failed parent blocks are left out."""
+    found = []
+    for asset in assets:
+        table = TABLES[asset]
+        rows = (
+            store.scan(store.open(asset, table.schema))
+            .filter(pl.col("shard").is_in(shards) & pl.col("error_kind").is_in(["input", "transient"]))
+            .collect()
+        )
+        for row in rows.to_dicts():
+            item = row.get("path") or row.get("clip_id") or row.get("video_id") or ""
+            found.append((asset, item, row["error"]))
+    return found
+
+
+def print_failures(console: Console, listed: Sequence[tuple[str, str, str]]) -> None:
+    console.print(f"[bold]{len(listed)} failed:[/bold]")
+    for asset, item, error in listed[:LISTED_FAILURES]:
+        console.print(f"  {asset}  {escape(printable(item))}: {escape(printable(error))}", soft_wrap=True)
+    if len(listed) > LISTED_FAILURES:
+        console.print(f"  and {len(listed) - LISTED_FAILURES} more; they are the rows with `error` in the tables")
+
+
+def printable(text: str) -> str:
+    """Without control characters, which a file name could use to write to the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def print_samples(console: Console, store: DeltaStore) -> None:
+    columns = ["clip_id", "width", "height", "duration_s", "motion_score", "semantic_score", "text"]
+    handle = store.open("training_manifest", TABLES["training_manifest"].schema)
+    rows = store.scan(handle).select(columns).sort("clip_id").head(FIRST_SAMPLES).collect()
+    table = TerminalTable(*columns, box=box.SIMPLE_HEAD)
+    for row in rows.rows():
+        shown = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in row)
+        table.add_row(*(escape(printable(text)) for text in shown))
+    console.print(table)

