@@ -1,4 +1,4 @@
-"""One client for every OpenAI-compatible chat server: bounded concurrency, retries, time limits, JSON answers."""
+"""One client for every OpenAI-compatible chat server: concurrency, retries, time limits, JSON answers."""
 
 import asyncio
 import base64
@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -61,8 +62,8 @@ Ask = Callable[[ChatRequest], Awaitable[ChatAnswer]]
 class ChatClient:
     """A chat server and how to talk to it.
 
-    `api_key_env` names the environment variable that holds the key. `setting` is the settings key that messages
-    tell the user to change. `request_timeout_s` bounds one request, its retries included.
+    `api_key_env` names the environment variable that holds the key. `setting` is the settings key that
+    messages tell the user to change. `request_timeout_s` bounds one request, its retries included.
     """
 
     base_url: str
@@ -138,8 +139,8 @@ class ChatClient:
     ) -> Iterator[tuple[Item, Result | Exception]]:
         """Run `job(ask, item)` for every item, `concurrency` at a time; yield (item, result) as they finish.
 
-        `items` is advanced in the caller's thread, only when a place is free, so what an item holds (pictures)
-        lives no longer than its job. A job that raises yields its exception. `ask` raises InputError when the
+        `items` is advanced in the caller's thread, only when a place is free, so what an item holds
+        (pictures) lives no longer than its job. A job that raises yields its exception. `ask` raises InputError when the
         server refuses the request, TransientError when it doesn't answer or fails.
         """
         finished: SimpleQueue[tuple[Item, Future[Result]]] = SimpleQueue()
@@ -150,7 +151,7 @@ class ChatClient:
             for item in waiting:
                 future = asyncio.run_coroutine_threadsafe(_awaited(job(ask, item)), loop)
                 running.add(future)
-                future.add_done_callback(lambda done, item=item: finished.put((item, done)))
+                future.add_done_callback(partial(_hand_over, finished, item))
                 return
 
         with _event_loop() as loop:
@@ -234,15 +235,14 @@ class _Session:
             self._unanswered = 0
             explanation = self._client._explain(failure)
             if failure.status_code in STATUSES_OF_SET_UP:
-                raise TransientError(
-                    f"{url} turned the request away: {explanation}; check its key and model"
-                ) from None
+                raise TransientError(f"{url} turned the request away: {explanation}; check its key and model") from None
             if failure.status_code >= 500 or failure.status_code in (408, 429):
                 raise TransientError(f"{url} failed: {explanation}; refresh again when it is well") from None
             raise InputError(f"{url} refused the request: {explanation}") from None
         except (openai.APIError, ValueError) as failure:
             self._unanswered = 0
-            raise TransientError(f"{url} gave an unreadable answer: {str(failure)[:MAX_ERROR_CHARACTERS]}") from None
+            reason = str(failure)[:MAX_ERROR_CHARACTERS]
+            raise TransientError(f"{url} gave an unreadable answer: {reason}") from None
         self._unanswered = 0
 
     async def _send(self, request: ChatRequest) -> Any:
@@ -273,8 +273,12 @@ class _Session:
             )
         except (AttributeError, IndexError, TypeError):
             raise TransientError(
-                f"{self._client.base_url} answered with something that is no chat completion; is it the right URL?"
+                f"{self._client.base_url} answered with no chat completion; is it the right URL?"
             ) from None
+
+
+def _hand_over(queue: SimpleQueue[tuple[Item, Future[Result]]], item: Item, done: Future[Result]) -> None:
+    queue.put((item, done))
 
 
 async def _awaited(result: Awaitable[Result]) -> Result:
@@ -319,11 +323,11 @@ _STRING_OR_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.
 
 
 def parse_json_answer(text: str, key: str) -> str:
-    """The string under `key` in the first JSON object of a model's answer that has it, white space collapsed.
+    """The string under `key` in the first JSON object of an answer that has it, white space collapsed.
 
-    Accepts what models add: prose and code fences around the object, line breaks and other control characters in
-    the string, a trailing comma, braces and escaped quotes in the text. Raises ValueError with the reason when no
-    complete object holds the key, or its value is no string or empty.
+    Accepts what models add: prose and code fences around the object, line breaks and other control characters
+    in the string, a trailing comma, braces and escaped quotes in the text. Raises ValueError with the reason
+    when no complete object holds the key, or its value is no string or empty.
     """
     decoder = json.JSONDecoder(strict=False)
     reason = "the answer holds no complete JSON object"

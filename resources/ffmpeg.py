@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import IO
@@ -94,9 +95,10 @@ def run_ffmpeg(arguments: Sequence[str], limits: Limits) -> None:
 
 
 def _limit_memory(pid: int, memory_bytes: int) -> None:
-    _, hard = resource.prlimit(pid, resource.RLIMIT_AS)
-    limit = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
-    resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
+    with suppress(ProcessLookupError):  # it has ended
+        _, hard = resource.prlimit(pid, resource.RLIMIT_AS)
+        limit = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
+        resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
 
 
 def _keep_last_lines(stream: IO[bytes], lines: deque[str]) -> None:
@@ -111,6 +113,8 @@ def _failure(status: int, said: str) -> Exception:
         return TransientError(f"ffmpeg ran out of disk space; free some and refresh again ({said})")
     if status == 256 - errno.ENOMEM or os.strerror(errno.ENOMEM) in said:
         return TransientError(f"ffmpeg needed more memory than execution.item_memory_bytes allows ({said})")
+    if status in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT):
+        return TransientError(f"ffmpeg was stopped by signal {-status}, perhaps for want of memory ({said})")
     if status < 0:
-        return TransientError(f"ffmpeg was stopped by signal {-status} ({said or 'it said nothing'})")
+        return InputError(f"ffmpeg crashed with signal {-status}: {said or 'it said nothing'}")
     return InputError(f"ffmpeg failed with status {status}: {said or 'it said nothing'}")

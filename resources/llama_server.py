@@ -30,7 +30,8 @@ def embedded_llm_identity() -> EmbeddedLlm:
 
     Raises EngineUnavailable when a package is missing.
     """
-    revision = ", ".join(f"{package} {package_version(package)}" for package in (WEIGHTS_PACKAGE, RUNTIME_PACKAGE))
+    packages = (WEIGHTS_PACKAGE, RUNTIME_PACKAGE)
+    revision = ", ".join(f"{package} {package_version(package)}" for package in packages)
     return EmbeddedLlm(WEIGHTS_FILE.removesuffix(".gguf"), revision)
 
 
@@ -78,7 +79,7 @@ def embedded_llm_server(threads: int = 1) -> Iterator[str]:
 
 
 def serve(weights: str, threads: int, address_file: Path, parent: int) -> None:
-    """Run in the child: load the model, write the server's URL to `address_file`, end when `parent` is gone."""
+    """The child: load the model, write the server's URL to `address_file`, end when `parent` is gone."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()

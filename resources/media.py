@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 import av
 import numpy as np
-from av.container import Flags, InputContainer
+from av.container import InputContainer
 from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
@@ -43,6 +43,8 @@ _MATRIX = {
     "rgb": Colorspace.ITU709,  # not used: there is no matrix between RGB and RGB
 }
 _RANGE = {"limited": ColorRange.MPEG, "full": ColorRange.JPEG}
+
+_AVFMT_FLAG_GENPTS = 1
 
 # How far before a span to start decoding, one try after another. Seeking goes by decoding times, so it can
 # land on a keyframe that is shown after the span begins; in streams without an index it can land anywhere.
@@ -175,12 +177,17 @@ def open_container(uri: str, pixel_limit: int) -> Iterator[InputContainer]:
         from upath import UPath
 
         with UPath(uri).open("rb") as file, av.open(file, mode="r", options=options) as container:
-            container.flags &= ~Flags.gen_pts.value
-            yield container
+            yield _without_guessed_pts(container)
     else:
         with av.open(f"file:{uri}", mode="r", options=options) as container:  # else 'a:b.mp4' is protocol a
-            container.flags &= ~Flags.gen_pts.value
-            yield container
+            yield _without_guessed_pts(container)
+
+
+def _without_guessed_pts(container: InputContainer) -> InputContainer:
+    """AVI stores no presentation times, and those FFmpeg makes up are wrong for streams with B-frames."""
+    if container.format.name == "avi":
+        container.flags &= ~_AVFMT_FLAG_GENPTS
+    return container
 
 
 def video_streams(container: InputContainer) -> list[VideoStream]:

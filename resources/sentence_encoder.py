@@ -36,8 +36,7 @@ class SentenceEncoder:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging
 
-        torch.set_num_threads(1)
-        logging.disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._model = AutoModel.from_pretrained(folder, local_files_only=True).eval()
 
@@ -54,6 +53,7 @@ class SentenceEncoder:
     def _encode_one(self, text: str) -> NDArray[np.float32]:
         import torch
 
+        torch.set_num_threads(1)  # holds for the calling thread only, so not once at loading
         tokens = self._tokenizer(text, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
         with torch.inference_mode():
             states = self._model(**tokens).last_hidden_state[0]

@@ -1,18 +1,17 @@
 """What a worker process runs: read a pickled (function, item), answer with the pickled result or exception."""
 
-import ctypes
 import os
 import pickle
 import resource
-import signal
 import struct
 import sys
+import threading
+import time
 import traceback
 
 from resources.errors import EngineUnavailable, InputError, TransientError
 
 _HEADER = struct.Struct("!Q")
-_PR_SET_PDEATHSIG = 1
 
 
 def _answer(payload: bytes) -> object:
@@ -31,8 +30,15 @@ def _answer(payload: bytes) -> object:
         return TransientError(f"unexpected {type(failure).__name__} at {place}: {failure}")
 
 
+def _end_with(parent: int) -> None:
+    """Stop in the middle of an item when the parent is gone; its death signal would go by thread, not by process."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
 def main() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     limit = int(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     answers = os.fdopen(os.dup(1), "wb")

@@ -38,7 +38,7 @@ class _Died(Exception):
 
 class _Worker:
     def __init__(self, memory_bytes: int) -> None:
-        one_thread = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "resources.worker_process", str(memory_bytes)],
             stdin=subprocess.PIPE,

@@ -205,9 +205,7 @@ def quadrants() -> Path:
 @cache
 def rotated(degrees: int) -> Path:
     """`quadrants` with a display matrix that turns it by `degrees`, counted counter-clockwise."""
-    return ffmpeg(
-        f"rotated_{degrees}.mp4", "-display_rotation:v:0", str(degrees), "-i", str(quadrants()), "-c", "copy"
-    )
+    return ffmpeg(f"rotated_{degrees}.mp4", "-display_rotation:v:0", str(degrees), "-i", str(quadrants()), "-c", "copy")
 
 
 @cache
@@ -221,7 +219,7 @@ VARIABLE_PTS_MS = (0, 40, 120, 160, 400, 440, 480, 1000, 1040, 1100)
 
 @cache
 def variable_frame_rate() -> Path:
-    """10 frames shown at VARIABLE_PTS_MS, the last one for 60 ms."""
+    """10 frames shown at VARIABLE_PTS_MS, the last one for 100 ms."""
     picked = "+".join(f"{ms}*eq(N,{n})" for n, ms in enumerate(VARIABLE_PTS_MS))
     return ffmpeg(
         "variable.mp4", *_bars(rate="10", seconds=1), "-vf", f"settb=1/1000,setpts='{picked}'", "-fps_mode",
@@ -268,12 +266,11 @@ def avi_h264() -> Path:
 @cache
 def tagged(matrix: str, full_range: bool, size: str = "64x48") -> Path:
     """One colour, stored losslessly as Y 120, Cb 90, Cr 170, tagged with `matrix` (FFmpeg's name, '' for none)."""
-    tags = ("-colorspace", matrix) if matrix else ()
-    colour = "geq=lum=120:cb=90:cr=170,setparams=range=unknown:colorspace=unknown"
+    colour = "format=yuv420p,geq=lum=120:cb=90:cr=170"
+    tags = f"setparams=colorspace={matrix or 'unknown'}:range={'pc' if full_range else 'tv'}"
     return ffmpeg(
-        f"tagged_{matrix}_{full_range}_{size}.mp4", *_bars(size, "2", 1), "-vf", f"format=yuv420p,{colour}",
-        *LOSSLESS, *tags, *(("-color_range", "pc") if full_range else ()),
-    )  # fmt: skip
+        f"tagged_{matrix}_{full_range}_{size}.mp4", *_bars(size, "2", 1), "-vf", f"{colour},{tags}", *LOSSLESS
+    )
 
 
 # --- motion with a known answer ----------------------------------------------------------------------------------
@@ -305,3 +302,30 @@ def pan(px_per_frame: int, rate: int = 25, size: tuple[int, int] = (640, 360), f
             container.mux(stream.encode(av.VideoFrame.from_ndarray(shown, "gray").reformat(format="yuv420p")))
         container.mux(stream.encode())
     return path
+
+
+# --- frames that carry their number ------------------------------------------------------------------------------
+
+NUMBER_BITS = 10
+BIT_PX = 16
+
+
+@cache
+def numbered(name: str, *arguments: str, frames: int = 50, rate: int = 25, height: int = 48, width: int = 160) -> Path:
+    """Frames that show their number in ten columns of 16 px, lowest bit left, white for 1; with a 440 Hz tone.
+
+    `arguments` say how to store it; the ending of `name` which container.
+    """
+    bits = f"geq=lum='16+219*mod(floor(N/pow(2,floor(X/{BIT_PX}))),2)':cb=128:cr=128"
+    seconds = frames / rate
+    return ffmpeg(
+        name, "-f", "lavfi", "-i", f"color=size={width}x{height}:rate={rate}:duration={seconds}",
+        "-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}",
+        "-filter:v", f"format=yuv444p,{bits},format=yuv420p", *arguments,
+    )  # fmt: skip
+
+
+def frame_number(picture: NDArray[np.uint8]) -> int:
+    """The number that an RGB frame of `numbered` shows."""
+    columns = picture[4:-4, BIT_PX // 2 : BIT_PX * NUMBER_BITS : BIT_PX].mean(axis=(0, 2))
+    return int(sum(1 << bit for bit, level in enumerate(columns) if level > 127))

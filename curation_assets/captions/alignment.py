@@ -1,9 +1,9 @@
-"""How well a caption fits its pictures, engine `label_similarity`: zero-shot, without any picture-text model.
+"""How well a caption fits its pictures, engine `label_similarity`: zero-shot, no picture-text model.
 
-ConSE (Norouzi et al. 2014, https://arxiv.org/abs/1312.5650): a picture's place among sentences is the mean of its ten
-likeliest class names' embeddings, weighted with their probabilities. Sentence embeddings share a common direction
-that makes everything look a little alike, so both sides are centred first, always with the same stored vector: a
-score depends on its own clip alone.
+ConSE (Norouzi et al. 2014, https://arxiv.org/abs/1312.5650): a picture's place among sentences is the mean of its
+ten likeliest class names' embeddings, weighted with their probabilities. Sentence embeddings share a common
+direction that makes everything look a little alike, so both sides are centred first, always with the same stored
+vector: a score depends on its own clip alone.
 """
 
 import json

@@ -1,10 +1,12 @@
 """Captions of engine `facts`: sentences made of measured facts alone, without any model of language.
 
-A classifier's label is a guess, so the sentence says so: "appears to show" from `SURE`, "may show" from `LIKELY`.
+A classifier's label is a guess, so the sentence says so: "appears to show" from `SURE`, "may show" from
+`LIKELY`.
 """
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,8 @@ MIN_COLOUR_SHARE = 0.15
 MAX_COLOURS = 2
 DARK_LUMA, BRIGHT_LUMA = 60.0, 170.0
 
-# Upper bounds of DIS flow at 320 px, px per frame, and the words for what lies below; a gap in real footage lies
-# between 0.5 and 1.2.
+# Upper bounds of DIS flow at 320 px, px per frame, and the words for what lies below them. Real footage leaves a
+# gap between 0.5 and 1.2.
 DIS_MOTION_BANDS: tuple[tuple[float, str], ...] = (
     (0.2, "hardly any motion"),
     (1.0, "little motion"),
@@ -28,12 +30,39 @@ DIS_MOTION_BANDS: tuple[tuple[float, str], ...] = (
     (float("inf"), "strong motion"),
 )
 
-_WITHOUT_ARTICLE = set(
-    "binoculars,broccoli,carbonara,cauliflower,chain mail,chocolate syrup,clogs,corn,dough,eggnog,espresso,"
-    "face powder,guacamole,hair spray,hay,ice cream,jeans,lotion,mashed potatoes,pajamas,parallel bars,perfume,"
-    "red wine,spaghetti squash,sunglasses,sunscreen,swim trunks,tights for gymnastics,toilet paper,"
-    "velvet fabric,wool".split(",")
-)
+_WITHOUT_ARTICLE = {
+    "binoculars",
+    "broccoli",
+    "carbonara",
+    "cauliflower",
+    "chain mail",
+    "chocolate syrup",
+    "clogs",
+    "corn",
+    "dough",
+    "eggnog",
+    "espresso",
+    "face powder",
+    "guacamole",
+    "hair spray",
+    "hay",
+    "ice cream",
+    "jeans",
+    "lotion",
+    "mashed potatoes",
+    "pajamas",
+    "parallel bars",
+    "perfume",
+    "red wine",
+    "spaghetti squash",
+    "sunglasses",
+    "sunscreen",
+    "swim trunks",
+    "tights for gymnastics",
+    "toilet paper",
+    "velvet fabric",
+    "wool",
+}
 
 
 def collect_facts(
@@ -48,16 +77,14 @@ def collect_facts(
     """What is known of a clip, as a JSON-able dict: `labels` with `probability`, `motion`, `luma`, `colours`
     with `share`, `texts`, `duration_s`.
 
-    `pictures` are RGB frames (H x W x 3), `probabilities` (N, classes) the classifier's for N frames, `labels` the
-    classes' names, `motion_bands` upper bounds of the motion score with the words for it, ascending.
+    `pictures` are RGB frames (H x W x 3), `probabilities` (N, classes) the classifier's for N frames, `labels`
+    the classes' names, `motion_bands` ascending upper bounds of the motion score with the words for it.
     """
     mean = probabilities.mean(axis=0, dtype=np.float64)
     best = np.argsort(-mean, kind="stable")[:MAX_LABELS]
     small = np.concatenate([_shrunk(picture) for picture in pictures])
     return {
-        "labels": [
-            {"label": labels[i], "probability": round(float(mean[i]), 3)} for i in best if mean[i] >= LIKELY
-        ],
+        "labels": [{"label": labels[i], "probability": round(float(mean[i]), 3)} for i in best if mean[i] >= LIKELY],
         "motion": None if motion_score is None else _band(motion_score, motion_bands),
         "luma": round(float((small @ np.array([0.299, 0.587, 0.114])).mean()), 1),
         "colours": _dominant_colours(small),
@@ -78,7 +105,8 @@ def facts_caption(facts: dict[str, Any]) -> str:
     if facts["motion"]:
         described.append(facts["motion"])
     if facts["colours"]:
-        described.append("mostly " + " and ".join(colour["colour"] for colour in facts["colours"]) + " colours")
+        colours = " and ".join(colour["colour"] for colour in facts["colours"])
+        described.append(f"mostly {colours} colours")
     if shown:
         sentence += f" that {shown}"
     if described:
@@ -88,6 +116,28 @@ def facts_caption(facts: dict[str, Any]) -> str:
         quoted = " and ".join(f"“{text}”" for text in facts["texts"])
         sentence += f" The text {quoted} can be read in it."
     return sentence
+
+
+def facts_row(
+    clip_id: str, frames_sha256: str, facts: dict[str, Any], described_by: Mapping[str, str]
+) -> dict[str, Any]:
+    """A row of `captions`; `described_by` holds `model` and `revision` of the classifier."""
+    return {
+        "clip_id": clip_id,
+        "caption": facts_caption(facts),
+        "status": "ok",
+        "frames_sha256": frames_sha256,
+        "facts": json.dumps(facts, ensure_ascii=False),
+        "engine": "facts",
+        "model": described_by["model"],
+        "revision": described_by["revision"],
+        "prompt_sha256": None,
+        "attempts": 1,
+        "finish_reason": None,
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "seconds": None,
+    }
 
 
 def _shown(labels: Sequence[dict[str, Any]]) -> str:
@@ -113,7 +163,7 @@ def _band(score: float, bands: Sequence[tuple[float, str]]) -> str:
 
 def _one_line(text: str) -> str:
     """Text read in a picture comes from anyone: keep printable characters, no quotation marks, one line."""
-    kept = "".join(c if c.isprintable() and c not in "“”\"" else " " for c in text)
+    kept = "".join(c if c.isprintable() and c not in '“”"' else " " for c in text)
     return " ".join(kept.split())
 
 

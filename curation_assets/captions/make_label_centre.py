@@ -1,7 +1,7 @@
-"""Makes `label_centre.json`, which `alignment.py` centres with: the mean embedding of all 1000 ImageNet phrases.
+"""Makes `label_centre.json`, which `alignment.py` centres with: the mean embedding of all class phrases.
 
-Run `python -m curation_assets.captions.make_label_centre` after a change of sentence encoder, class names or phrase.
-No picture and no caption enters it, so it favours no data set.
+Run `python -m curation_assets.captions.make_label_centre` after a change of sentence encoder, class names or
+phrase. No picture and no caption enters it, so it favours no data set.
 """
 
 import json

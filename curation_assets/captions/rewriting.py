@@ -4,19 +4,21 @@ Prompt, JSON key and number of attempts follow EasyAnimate's rewriting stage; th
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.chat import Ask, ChatAnswer, ChatClient, ChatRequest, parse_json_answer
+from resources.chat import Ask, ChatClient, ChatRequest, parse_json_answer
 
 KEY = "rewritten description"
 PLACEHOLDER = "your caption here"
+RETRY_TEMPERATURE = 0.4  # at 0 a second attempt would repeat the first
 JSON_SCHEMA = {
     "type": "object",
     "properties": {KEY: {"type": "string"}},
@@ -46,7 +48,7 @@ class Prompt:
             return [{"role": "user", "content": f"{self.instruction}\n{caption}"}]
         messages = [{"role": "system", "content": self.instruction}]
         for given, wanted in self.examples:
-            answer = '{"%s": "%s"}' % (KEY, wanted)
+            answer = json.dumps({KEY: wanted}, ensure_ascii=False)
             messages += [{"role": "user", "content": given}, {"role": "assistant", "content": answer}]
         return [*messages, {"role": "user", "content": caption}]
 
@@ -56,3 +58,145 @@ def load_prompt(name: str) -> Prompt:
     text = files(__package__).joinpath("prompts", f"{name}.txt").read_text(encoding="utf-8")
     instruction, *examples = (part.strip() for part in text.split("\n===\n"))
     return Prompt(text, instruction, tuple(zip(examples[::2], examples[1::2], strict=True)))
+
+
+@dataclass(frozen=True)
+class Rewriter:
+    """What writes, and what its answers must keep to.
+
+    `min_similarity` bounds the sentence encoder's cosine of answer and caption, `max_new_words` the share of the
+    answer's content words that the caption doesn't have.
+    """
+
+    engine: str
+    model: str
+    revision: str
+    prompt: Prompt
+    temperature: float
+    max_tokens: int
+    max_attempts: int
+    min_similarity: float
+    max_new_words: float
+
+
+def rewrite_captions(
+    units: Iterable[Mapping[str, Any]], client: ChatClient, encoder: Encoder, rewriter: Rewriter
+) -> Iterator[tuple[str, dict[str, Any] | Exception]]:
+    """Rewrite `caption` of each unit; yield (clip_id, row of `rewritten_captions` or what went wrong) as they end.
+
+    Answers that can't be read, repeat the placeholder or drift from the caption are asked for again, attempt k with
+    a seed made of clip and k; after `max_attempts` the row's status is failed and its last answer is kept.
+    """
+
+    async def rewrite(ask: Ask, unit: Mapping[str, Any]) -> dict[str, Any]:
+        return await _rewrite(ask, unit["clip_id"], unit["caption"], encoder, rewriter)
+
+    for unit, result in client.map(rewrite, units):
+        yield unit["clip_id"], result
+
+
+def unchanged(clip_id: str, caption: str) -> dict[str, Any]:
+    """The row of a caption when rewriting is off."""
+    return {
+        "clip_id": clip_id,
+        "caption": caption,
+        "status": "unchanged",
+        "original_caption": caption,
+        "similarity": 1.0,
+        "last_answer": None,
+        "engine": "off",
+        "model": None,
+        "revision": None,
+        "prompt_sha256": None,
+        "attempts": 0,
+        "finish_reason": None,
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "seconds": 0.0,
+    }
+
+
+async def _rewrite(ask: Ask, clip_id: str, caption: str, encoder: Encoder, rewriter: Rewriter) -> dict[str, Any]:
+    row = {
+        "clip_id": clip_id,
+        "caption": None,
+        "status": "failed",
+        "original_caption": caption,
+        "similarity": None,
+        "last_answer": None,
+        "engine": rewriter.engine,
+        "model": rewriter.model,
+        "revision": rewriter.revision,
+        "prompt_sha256": rewriter.prompt.sha256,
+        "attempts": 0,
+        "finish_reason": None,
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "seconds": 0.0,
+    }
+    messages = rewriter.prompt.messages(caption)
+    for attempt in range(rewriter.max_attempts):
+        temperature = rewriter.temperature if attempt == 0 else max(rewriter.temperature, RETRY_TEMPERATURE)
+        seed = attempt_seed(clip_id, attempt)
+        answer = await ask(ChatRequest(messages, temperature, rewriter.max_tokens, seed, JSON_SCHEMA))
+        row["attempts"] = attempt + 1
+        row["finish_reason"] = answer.finish_reason
+        row["prompt_tokens"] += answer.prompt_tokens
+        row["completion_tokens"] += answer.completion_tokens
+        row["seconds"] = round(row["seconds"] + answer.seconds, 3)
+        row["last_answer"] = answer.text
+        try:
+            text = parse_json_answer(answer.text, KEY)
+            row["similarity"] = similarity = _cosine(encoder, text, caption)
+            check_rewrite(text, caption, similarity, rewriter)
+        except ValueError:
+            continue
+        return row | {"caption": text, "status": "rewritten", "last_answer": None}
+    return row
+
+
+def attempt_seed(clip_id: str, attempt: int) -> int:
+    """A 31-bit seed that is the same in every run."""
+    return int.from_bytes(hashlib.sha256(f"{clip_id}/{attempt}".encode()).digest()[:4]) >> 1
+
+
+def check_rewrite(text: str, caption: str, similarity: float, rewriter: Rewriter) -> None:
+    """Raises ValueError with the reason when `text` can't stand for `caption`."""
+    if text == PLACEHOLDER:
+        raise ValueError("the answer is the prompt's placeholder")
+    if similarity < rewriter.min_similarity:
+        raise ValueError(f"similarity {similarity} to the caption is below {rewriter.min_similarity}")
+    if caption.endswith(".") and not text.endswith((".", "!", "?", "”", '"')):
+        raise ValueError("the answer breaks off in a sentence")
+    numbers = set(re.findall(r"\d+", text)) - set(re.findall(r"\d+", caption))
+    if numbers:
+        raise ValueError(f"numbers that the caption doesn't have: {sorted(numbers)}")
+    quoted = [quote for quote in re.findall(r'[“"]([^“”"]+)[”"]', text) if quote.casefold() not in caption.casefold()]
+    if quoted:
+        raise ValueError(f"quotes text that the caption doesn't have: {quoted}")
+    words, known = _content_stems(text), set(_content_stems(caption))
+    new = [word for word in words if word not in known]
+    if len(new) > rewriter.max_new_words * len(words):
+        raise ValueError(f"too many words that the caption doesn't have: {sorted(set(new))}")
+
+
+_FUNCTION_WORDS = frozenset(
+    "a about above after against all along also an and any appear appears are around as at away be been before behind being "
+    "below beside between but by can could do does down during each for from had has have he her here him his how i "
+    "if in into is it its just like look looks many may might more most near no not of off on one onto or other our out "
+    "over own past see seem seems seen she show shown shows so some such than that the their them then there these they this "
+    "those through to toward towards under until up upon us was we were what when where which while who whose will "
+    "with within without you your".split()
+)
+
+
+def _content_stems(text: str) -> list[str]:
+    """Words that carry meaning, without the commonest endings, so that 'running' and 'runs' are one word."""
+    words = re.findall(r"[^\W\d_]+", text.casefold())
+    stems = [re.sub(r"(?:ing|ed|es|s|ly|e)$", "", word) if len(word) > 4 else word for word in words]
+    return [s for s, word in zip(stems, words, strict=True) if word not in _FUNCTION_WORDS]
+
+
+def _cosine(encoder: Encoder, text: str, other: str) -> float:
+    one, two = encoder.encode([text, other])
+    return round(float(one @ two), 5)

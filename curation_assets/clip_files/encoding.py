@@ -12,7 +12,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import numpy as np
 from curation_assets.settings import ClipFiles
 from resources.errors import InputError, TransientError
 from resources.ffmpeg import Limits, run_ffmpeg
-from resources.media import CONTAINERS, RGB, VideoSource, is_url, read_frames
+from resources.media import CONTAINERS, RGB, VideoSource, is_url, open_container, read_frames
 from resources.timestamps import frame_timestamps
 
 _MAX_PSNR_DB = 100.0
@@ -35,14 +35,11 @@ _SCALING = "flags=bicubic+accurate_rnd+full_chroma_int+bitexact"  # bitexact: th
 # others lead anywhere, so the distance must hold a whole group of pictures (x264's default: 250 frames).
 _SEEK_LEAD_S = 2.0
 _SEEK_LEAD_WITHOUT_INDEX_S = 12.0
-_SUFFIXES_WITHOUT_INDEX = {".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".mod", ".trp", ".m2t"}
+_CONTAINERS_WITHOUT_INDEX = {"mpegts", "mpeg"}
 
 
-@dataclass(frozen=True)
 class _Mismatch(Exception):
     """The encoded file isn't the span."""
-
-    what: str
 
 
 def encode_clip(
@@ -106,25 +103,28 @@ def _encode_and_verify(
     # check below finds out; decoding from the start of the file is slow but finds every frame.
     for seek_s in dict.fromkeys((_seek_point(clip, source), None)):
         try:
-            run_ffmpeg(
-                _arguments(clip, source, audio_stream_index, settings, seek_s, scratch),
-                limits,
-            )
+            run_ffmpeg(_arguments(clip, source, audio_stream_index, settings, seek_s, scratch), limits)
             return _verify(clip, source, settings, scratch)
         except (InputError, _Mismatch) as failure:
             cause = failure
     if isinstance(cause, _Mismatch):
         raise InputError(
-            f"the encoded clip isn't its span: {cause.what}; the source is damaged or changed, register it again"
+            f"the encoded clip isn't its span: {cause}; the source is damaged or changed, register it again"
         )
     raise cause
 
 
 def _seek_point(clip: Mapping[str, Any], source: VideoSource) -> float | None:
     """Where decoding may start, s on the container's clock; None: at the start of the file."""
-    without_index = Path(source.uri).suffix.lower() in _SUFFIXES_WITHOUT_INDEX
+    if source.timestamps == "generated" or clip["start_s"] <= _SEEK_LEAD_S:
+        return None
+    try:
+        with open_container(source.uri, source.pixel_limit) as container:
+            without_index = container.format.name in _CONTAINERS_WITHOUT_INDEX
+    except (av.FFmpegError, OSError) as failure:
+        raise InputError(f"can't be read ({failure}); check the file and register the source again") from None
     lead_s = _SEEK_LEAD_WITHOUT_INDEX_S if without_index else _SEEK_LEAD_S
-    if source.timestamps == "generated" or clip["start_s"] <= lead_s:
+    if clip["start_s"] <= lead_s:
         return None
     return float(clip["start_pts"] * source.time_base) - lead_s
 

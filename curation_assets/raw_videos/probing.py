@@ -34,6 +34,7 @@ _MATRIX_TAGS: dict[int, ColourSpace] = {
     10: "bt2020",
 }
 _FULL_RANGE_TAG = 2  # AVCOL_RANGE_JPEG
+_UNKNOWN_RATE = Fraction(25)  # FFmpeg's default
 _UNTAGGED_HD_LINES = 720  # untagged video is BT.709 from here on, BT.601 below
 
 
@@ -204,19 +205,19 @@ def _read(
 
 
 def _timing(packets: Sequence[_Packet], stream: VideoStream) -> _Timing:
-    nominal_rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    if nominal_rate <= 0:
-        nominal_rate = Fraction(25)
     known = sorted((packet.pts, packet.duration) for packet in packets if packet.pts is not None)
     pts = [stamp for stamp, _ in known]
     steps = {later - earlier for earlier, later in pairwise(pts)}
     if len(pts) < len(packets) or 0 in steps or stream.time_base is None:
-        return _Timing("generated", 1 / nominal_rate, 0, len(packets), nominal_rate, False)
+        # Here the demuxer's average is a mere default, while the codec's headers may name a rate.
+        rate = stream.guessed_rate or stream.average_rate or _UNKNOWN_RATE
+        return _Timing("generated", 1 / rate, 0, len(packets), rate, False)
 
+    nominal_rate = stream.average_rate or stream.guessed_rate or _UNKNOWN_RATE
     time_base = stream.time_base
     last_duration = known[-1][1] or round(1 / nominal_rate / time_base)
     duration = pts[-1] + last_duration - pts[0]
-    is_variable = bool(steps) and max(steps) - min(steps) > 1
+    is_variable = bool(steps) and max(steps) - min(steps) > 1  # rounding to the time base moves a step by one
     # The stream's own figure is exact where timestamps are rounded, but some containers only guess it.
     drift = (len(pts) - 1) / nominal_rate / time_base - (pts[-1] - pts[0])
     rate = nominal_rate

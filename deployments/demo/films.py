@@ -141,7 +141,7 @@ FILMS = (
         "composed_out_and_about.mp4",
         *(854, 480, 25),
         (
-            Shot("bunny", 0, 132, move(LARGE, "1280:720", "2*n", "120")),
+            Shot("bunny", 30, 132, move(LARGE, "1280:720", "120+2*n", "120")),
             Shot("bikes", 137, 187, move(LARGE, "1280:544", "300-2*n", "32")),
             Shot("city", 116, 190, move(LARGE, "1280:720", "5*n", "2*n")),
             Shot("bikes", 210, 242, move(LARGE, "1280:544", "4*n", "32"), there_and_back=True),
@@ -152,7 +152,7 @@ FILMS = (
         "composed_town.mp4",
         *(640, 360, 30),
         (
-            Shot("bikes", 100, 137, f"{FILL_SMALL},hflip", there_and_back=True),
+            Shot("bikes", 106, 137, f"{FILL_SMALL},hflip", there_and_back=True),
             Shot("city", 0, 90, move(SMALL, "1024:576", "4*n", "216-2*n")),
             Shot("bikes", 187, 242, FILL_SMALL),
             Shot("bunny", 0, 80, move(SMALL, "1024:576", "320-3*n", "2*n")),
@@ -161,11 +161,7 @@ FILMS = (
     Film(
         "composed_long_take.mp4",
         *(854, 480, 24),
-        (
-            Shot(
-                "bunny", 0, 132, move(LARGE, "1280:720", "abs(mod(3*n,800)-400)", "120"), there_and_back=True
-            ),
-        ),
+        (Shot("bunny", 0, 132, move(LARGE, "1280:720", "abs(mod(3*n,800)-400)", "120"), there_and_back=True),),
     ),
     Film(
         'composed_naïve "café" it\'s 100% 東京 #1.mp4',

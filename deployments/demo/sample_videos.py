@@ -63,6 +63,8 @@ class Sample:
 def make_sample_videos(folder: Path) -> list[Sample]:
     """Put every sample and `samples.json` into `folder`; a file made by the same recipe stays as it is.
 
+    Files that an older version of this module recorded there and that are no samples any more are deleted.
+
     Raises EngineUnavailable when a package of the `samples` extra is missing, RuntimeError when ffmpeg fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,6 +73,8 @@ def make_sample_videos(folder: Path) -> list[Sample]:
         jobs = [pool.submit(copy_real, real, folder, made) for real in REALS]
         jobs += [pool.submit(compose, film, folder, made) for film in FILMS]
         samples = [job.result() for job in jobs]
+    for outdated in made.keys() - {sample.file for sample in samples}:
+        (folder / Path(outdated).name).unlink(missing_ok=True)
     text = json.dumps([asdict(sample) for sample in samples], indent=1, ensure_ascii=False)
     (folder / RECORD).write_text(text + "\n", encoding="utf-8")
     return samples
@@ -154,9 +158,7 @@ def filter_graph(film: Film, inputs: Sequence[str]) -> str:
     chains.append(f"{joined}concat=n={len(film.shots)}[film]")
     if film.audio:
         seconds = film.frame_count / film.frames_per_s
-        chains.append(
-            f"anoisesrc=color=pink:seed=7:amplitude=0.2:sample_rate=48000:duration={seconds}[sound]"
-        )
+        chains.append(f"anoisesrc=color=pink:seed=7:amplitude=0.2:sample_rate=48000:duration={seconds}[sound]")
     return ";".join(chains)
 
 
