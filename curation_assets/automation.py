@@ -34,7 +34,7 @@ def automation_sensor() -> dg.AutomationConditionSensorDefinition:
     )
 
 
-def jobs() -> list[dg.UnresolvedAssetJobDefinition]:  # type: ignore[name-defined]
+def jobs() -> list[dg.UnresolvedAssetJobDefinition]:
     """One shard through every asset, and a release of all shards."""
     whole = dg.AssetSelection.assets("source_files", "training_set")
     return [

@@ -16,6 +16,8 @@ from curation_assets.settings import Settings, home_path, load_settings
 from curation_assets.stage_asset import Home
 from curation_assets.training_set.assets import training_set_assets
 
+EXECUTORS = {"in_process": dg.in_process_executor, "multiprocess": dg.multiprocess_executor}
+
 
 def build_definitions(settings: Settings, home: str) -> dg.Definitions:
     """Everything Dagster shows, for one settings tree and one home."""
@@ -36,7 +38,7 @@ def build_definitions(settings: Settings, home: str) -> dg.Definitions:
         jobs=jobs(),
         sensors=[automation_sensor()],
         resources={"home": Home(root=home)},
-        executor=dg.multiprocess_executor if os.environ.get("CURATION_EXECUTOR") == "multiprocess" else dg.in_process_executor,
+        executor=EXECUTORS[os.environ.get("CURATION_EXECUTOR", "in_process")],
     )
 
 

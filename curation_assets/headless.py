@@ -80,7 +80,7 @@ class HeadlessRun:
         return self._execute([TRAINING_SET], None, {}, {})
 
     def shards(self) -> Sequence[str]:
-        return self.instance.get_dynamic_partitions(SHARDS.name)
+        return self.instance.get_dynamic_partitions(str(SHARDS.name))
 
     def _execute(
         self, keys: list[dg.AssetKey], shard: str | None, config: dict[str, Any], tags: dict[str, str]

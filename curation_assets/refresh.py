@@ -67,18 +67,12 @@ class Stage:
             for name, value in unit.items()
             if name not in self.not_data and name not in self.carried and name not in ("blocked", "wanted")
         }
-        return _digest([self.table.name, self.version, self.settings, engine, self.engines[engine], data])[
-            :16
-        ]
+        return _digest([self.table.name, self.version, self.settings, engine, self.engines[engine], data])[:16]
 
 
 def blocked_by(table: str) -> pl.Expr:
     """The column `blocked` of units whose row in `table` holds an error: the first cause, with the table it lies in."""
-    error = (
-        pl.when(pl.col("error_kind") == "blocked")
-        .then("error")
-        .otherwise(pl.format(f"{table}: {{}}", "error"))
-    )
+    error = pl.when(pl.col("error_kind") == "blocked").then("error").otherwise(pl.format(f"{table}: {{}}", "error"))
     return pl.when(pl.col("error").is_not_null()).then(error).alias("blocked")
 
 
@@ -336,9 +330,7 @@ def _compute_pending(
         finished[name][key, plan.fingerprints[key]] = _finish(plan, shard, key, lost, context)
 
 
-def _finish(
-    plan: _Plan, shard: str, key: _Key, outcome: list[Row] | Exception, context: Context
-) -> list[Row]:
+def _finish(plan: _Plan, shard: str, key: _Key, outcome: list[Row] | Exception, context: Context) -> list[Row]:
     if isinstance(outcome, list) and not outcome:
         outcome = InputError("nothing came out of it, and nothing was said to be wrong with it")
     if isinstance(outcome, list):
@@ -360,9 +352,7 @@ def _blocked_rows(
     return [_complete(stage, shard, key, unit, reason, fingerprint, context)]
 
 
-def _complete(
-    stage: Stage, shard: str, key: _Key, unit: Row, columns: Row, fingerprint: str, context: Context
-) -> Row:
+def _complete(stage: Stage, shard: str, key: _Key, unit: Row, columns: Row, fingerprint: str, context: Context) -> Row:
     """A row with every column of the table."""
     unknown = set(columns) - set(stage.table.schema)
     if unknown:
@@ -382,9 +372,7 @@ def _complete(
     return row
 
 
-def _commit(
-    plan: _Plan, shard: str, context: Context, finished: Mapping[tuple[_Key, str], list[Row]]
-) -> Report:
+def _commit(plan: _Plan, shard: str, context: Context, finished: Mapping[tuple[_Key, str], list[Row]]) -> Report:
     stage = plan.stage
     report = Report(stage.table.name, shard, inputs=len(plan.fingerprints), kept=len(plan.kept))
     rows: list[Row] = list(plan.kept)
@@ -485,9 +473,7 @@ class _Staging:
                 self._mine.append(name)
             groups: dict[tuple[_Key, str], list[Row]] = defaultdict(list)
             for row in rows:
-                groups[(row[stage.unit], row.get("engine") or NO_ENGINE), row["input_fingerprint"]].append(
-                    row
-                )
+                groups[(row[stage.unit], row.get("engine") or NO_ENGINE), row["input_fingerprint"]].append(row)
             for key, group in groups.items():
                 if all(row["error"] is None and _file_is_there(row, stage, self._files) for row in group):
                     found[key] = group

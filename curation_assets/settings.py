@@ -41,22 +41,16 @@ class Source(Section):
     path: str = Field(description="folder, or a .csv, .jsonl or .parquet listing")
     recursive: bool = True
     path_column: str = Field("video_path", description="listing only: the column that holds the path")
-    folder: str | None = Field(
-        None, description="listing only: what relative paths start from; default: its folder"
-    )
+    folder: str | None = Field(None, description="listing only: what relative paths start from; default: its folder")
 
 
 class Shards(Section):
     videos_per_shard: int = Field(100, ge=1, le=100_000, description="applies to videos not registered yet")
-    max_lost_share: Share = Field(
-        0.1, description="a scan that lost a larger share of a source's files is an error"
-    )
+    max_lost_share: Share = Field(0.1, description="a scan that lost a larger share of a source's files is an error")
 
 
 class RawVideos(Section):
-    max_pixels: int = Field(
-        8192 * 8192, ge=1, description="width x height of a frame; larger sources are refused"
-    )
+    max_pixels: int = Field(8192 * 8192, ge=1, description="width x height of a frame; larger sources are refused")
 
 
 class Cuts(Section):
@@ -65,14 +59,10 @@ class Cuts(Section):
     detector: Literal["content", "adaptive", "threshold", "transnetv2", "none"] = "content"
     min_scene_frames: int = Field(15, ge=1)
     content_threshold: float = Field(27.0, gt=0, le=255, description="mean HSV difference of neighbours")
-    adaptive_threshold: float = Field(
-        3.0, gt=0, description="ratio of a frame's difference to its surroundings"
-    )
+    adaptive_threshold: float = Field(3.0, gt=0, description="ratio of a frame's difference to its surroundings")
     adaptive_min_content: float = Field(15.0, ge=0, le=255)
     adaptive_window_frames: int = Field(2, ge=1)
-    fade_threshold: float = Field(
-        12.0, ge=0, le=255, description="mean pixel value below which a frame is black"
-    )
+    fade_threshold: float = Field(12.0, ge=0, le=255, description="mean pixel value below which a frame is black")
     transnetv2_threshold: Share = 0.5
 
 
@@ -107,9 +97,7 @@ class DisMotion(Section):
 
 
 class FarnebackMotion(Section):
-    samples_per_s: float = Field(
-        2.0, gt=0, le=60, description="frames compared, at native size (EasyAnimate: 2)"
-    )
+    samples_per_s: float = Field(2.0, gt=0, le=60, description="frames compared, at native size (EasyAnimate: 2)")
 
 
 class Motion(Section):
@@ -130,13 +118,12 @@ FrameChoice = Literal["middle", "all"] | tuple[Annotated[int, Field(ge=0, le=8)]
 
 
 class Text(Section):
+    """The confidence is from benchmarks/calibrate.py."""
+
     engines: tuple[Literal["rapidocr"], ...] = ("rapidocr",)
-    frames: FrameChoice = Field(
-        "middle", description="middle, all, or positions 0..8 among the stored frames"
-    )
-    min_confidence: Share = Field(
-        0.5, description="a box counts when its text is recognised at least this surely"
-    )
+    frames: FrameChoice = Field("middle", description="middle, all, or positions 0..8 among the stored frames")
+    min_confidence: Share = Field(0.79, description="a box counts when its text is read at least this surely")
+    min_characters: int = Field(2, ge=1, description="a box of fewer doesn't count: round things are read as O")
     longest_side_px: int = Field(640, ge=64, le=4096)
 
 
@@ -158,28 +145,34 @@ class Bound(Section):
 
 
 class MotionBounds(Section):
-    dis: Bound = Bound(min=1.0, max=100.0)
+    """`dis` from benchmarks/calibrate.py; `farneback` is EasyAnimate's."""
+
+    dis: Bound = Bound(min=0.95, max=74.0)
     farneback: Bound = Bound(min=2.0, max=20.0)
 
 
 class SemanticBounds(Section):
-    efficientnet_lite0: Bound = Bound(min=0.6)
+    """From benchmarks/calibrate.py."""
+
+    efficientnet_lite0: Bound = Bound(min=0.47)
 
 
 class TextBounds(Section):
+    """EasyAnimate's; benchmarks/calibrate.py finds 0.017."""
+
     rapidocr: Bound = Bound(max=0.02)
 
 
 class TechnicalBounds(Section):
-    """One bound a measure; each measure's range is in `tables.py`."""
+    """One bound a measure, from benchmarks/calibrate.py; each measure's range is in `tables.py`."""
 
-    sharpness: Bound = Bound(min=20.0)
-    luma: Bound = Bound(min=16.0, max=235.0)
-    black_share: Bound = Bound(max=0.5)
-    white_share: Bound = Bound(max=0.5)
-    border_share: Bound = Bound(max=0.1)
-    frozen_share: Bound = Bound(max=0.5)
-    colour: Bound = Bound(min=2.0)
+    sharpness: Bound = Bound(min=35.0)
+    luma: Bound = Bound(min=23.0, max=180.0)
+    black_share: Bound = Bound(max=0.25)
+    white_share: Bound = Bound(max=0.35)
+    border_share: Bound = Bound(max=0.071)
+    frozen_share: Bound = Bound(max=0.38)
+    colour: Bound = Bound(min=0.36)
 
 
 class TechnicalEngineBounds(Section):
@@ -199,9 +192,7 @@ class Chat(Section):
     """An OpenAI-compatible server; the server is the engine."""
 
     base_url: str | None = execution(None, description="e.g. http://127.0.0.1:8000/v1")
-    api_key_env: str | None = execution(
-        None, description="name of the environment variable that holds the key"
-    )
+    api_key_env: str | None = execution(None, description="name of the environment variable that holds the key")
     model: str | None = Field(None, description="the model's name at the server")
     revision: str = Field("", description="free text stored with each row; change it to recompute")
     temperature: float = Field(0.0, ge=0, le=2)
@@ -223,8 +214,9 @@ class Captions(Section):
 class Rewriting(Section):
     engine: Literal["embedded", "chat", "off"] = "embedded"
     max_attempts: int = Field(10, ge=1)
-    min_similarity: float = Field(
-        0.5, ge=-1, le=1, description="MiniLM cosine of answer and caption; below: drift"
+    min_similarity: float = Field(0.5, ge=-1, le=1, description="MiniLM cosine of answer and caption; below: drift")
+    max_new_words: Share | None = Field(
+        None, description="share of an answer's content words that the caption lacks; default: embedded 0, chat 0.5"
     )
     chat: Chat = Chat(temperature=0.7, max_tokens=256)
 
@@ -254,9 +246,7 @@ class ClipFiles(Section):
     encoder_threads: int = Field(2, ge=1, description="fixed, since x264's output depends on it")
     audio: Literal["aac", "none"] = "aac"
     audio_bitrate_kbps: int = Field(128, ge=8, le=512)
-    min_psnr_db: float = Field(
-        18.0, ge=0, description="first and last frame against the source; below: failed"
-    )
+    min_psnr_db: float = Field(18.0, ge=0, description="first and last frame against the source; below: failed")
 
 
 class Trainer(Section):
@@ -268,9 +258,7 @@ class Trainer(Section):
 
 
 class TrainingSet(Section):
-    paths: Literal["relative", "absolute"] = Field(
-        "relative", description="file_path in exports; relative to the home"
-    )
+    paths: Literal["relative", "absolute"] = Field("relative", description="file_path in exports; relative to the home")
     trainer: Trainer = Trainer()
 
 
@@ -282,9 +270,7 @@ class Execution(Section):
     batch_seconds: float = execution(30.0, gt=0, description="or this long, whichever comes first")
     item_timeout_s: float = execution(1800.0, gt=0, description="one item in a worker process")
     item_memory_bytes: int = execution(8 * 2**30, ge=2**28, description="address space of a worker process")
-    max_transient_share: Share = execution(
-        0.5, description="a larger share of transient failures blocks a shard"
-    )
+    max_transient_share: Share = execution(0.5, description="a larger share of transient failures blocks a shard")
 
 
 class Settings(Section):
@@ -332,9 +318,7 @@ class Settings(Section):
         for slot in ("captions", "rewriting"):
             section = getattr(self, slot)
             if section.engine == "chat" and not (section.chat.base_url and section.chat.model):
-                raise ValueError(
-                    f"{slot}.engine is 'chat', which needs {slot}.chat.base_url and {slot}.chat.model"
-                )
+                raise ValueError(f"{slot}.engine is 'chat', which needs {slot}.chat.base_url and {slot}.chat.model")
         return self
 
 

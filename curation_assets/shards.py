@@ -65,15 +65,11 @@ def register(sources: Mapping[str, Source], limits: Shards, store: DeltaStore, r
         report.shards = after.get_column("shard").unique().sort().to_list()
         try:
             unchanged = after.equals(before.sort(*SOURCE_FILES.key))
-            report.version = (
-                handle.version() if unchanged else store.replace(handle, after, None, {"run_id": run_id})
-            )
+            report.version = handle.version() if unchanged else store.replace(handle, after, None, {"run_id": run_id})
         except Conflict:
             continue
         return report
-    raise SourceError(
-        f"source_files was changed {MAX_CONFLICTS} times by others meanwhile; run the registration again"
-    )
+    raise SourceError(f"source_files was changed {MAX_CONFLICTS} times by others meanwhile; run the registration again")
 
 
 def _scan(
@@ -158,9 +154,7 @@ def _row(
     now: dt.datetime,
 ) -> Row:
     listing = (
-        None
-        if entry.listing is None
-        else json.dumps(entry.listing, sort_keys=True, ensure_ascii=False, default=str)
+        None if entry.listing is None else json.dumps(entry.listing, sort_keys=True, ensure_ascii=False, default=str)
     )
     if _is_known(entry, present):
         return {**present[entry.path], "source_uri": entry.source_uri, "listing": listing}

@@ -55,9 +55,7 @@ def stage_asset(
             partitions_def=SHARDS,
             can_subset=len(declared) > 1,
         )
-        def materialize(
-            context: dg.AssetExecutionContext, home: Home
-        ) -> Iterator[dg.MaterializeResult[None]]:
+        def materialize(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.MaterializeResult[None]]:
             require_same_settings(context, settings)
             chosen = [s for s in declared if dg.AssetKey(s.table.name) in context.selected_asset_keys]
             for report, stage in zip(_refresh(context, home, settings, chosen, compute), chosen, strict=True):
@@ -145,7 +143,8 @@ def _refresh(
         raise dg.Failure(f"{stages[0].table.name} {shard}: {failure}", allow_retries=False) from failure
     except OSError as failure:
         raise dg.Failure(
-            f"{stages[0].table.name} {shard}: {failure}; finished rows are in staging, make room or access and run again",
+            f"{stages[0].table.name} {shard}: {failure}; "
+            "make room or give access, then run again: finished rows are kept",
             allow_retries=False,
         ) from failure
 
@@ -204,10 +203,7 @@ def _metadata(report: Report, stage: Stage, home: Home) -> Mapping[str, dg.Metad
     }
     if report.failures:
         values["failures"] = dg.MetadataValue.table(
-            [
-                dg.TableRecord({"item": item, "error": error})
-                for item, error in report.failures[:LISTED_FAILURES]
-            ],
+            [dg.TableRecord({"item": item, "error": error}) for item, error in report.failures[:LISTED_FAILURES]],
             dg.TableSchema(columns=[dg.TableColumn("item"), dg.TableColumn("error")]),
         )
     return values
@@ -259,13 +255,9 @@ def _check_specs(table: Table) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def _check(
-    report: Report, stage: Stage, home: Home, settings: Settings, key: dg.AssetKey
-) -> list[dg.AssetCheckResult]:
+def _check(report: Report, stage: Stage, home: Home, settings: Settings, key: dg.AssetKey) -> list[dg.AssetCheckResult]:
     store = home.store()
-    keys = store.read(
-        store.snapshot(report.table, report.version), list(stage.table.key), report.shard
-    ).drop_nulls()
+    keys = store.read(store.snapshot(report.table, report.version), list(stage.table.key), report.shard).drop_nulls()
     twice = keys.height - keys.unique().height
     ended = report.computed + report.reused + report.failed + report.blocked
     share = report.transient / report.inputs if report.inputs else 0.0
@@ -273,9 +265,7 @@ def _check(
 
     def result(name: str, passed: bool, **metadata: float) -> dg.AssetCheckResult:
         severity = dg.AssetCheckSeverity.WARN if name == "no_failures" else dg.AssetCheckSeverity.ERROR
-        return dg.AssetCheckResult(
-            passed=passed, check_name=name, asset_key=key, severity=severity, metadata=metadata
-        )
+        return dg.AssetCheckResult(passed=passed, check_name=name, asset_key=key, severity=severity, metadata=metadata)
 
     return [
         result("rows_add_up", ended == report.inputs, inputs=report.inputs, ended=ended),

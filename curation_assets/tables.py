@@ -29,9 +29,7 @@ def note(dtype: pl.DataType | type[pl.DataType], description: str) -> Column:
 
 BOOKKEEPING: Mapping[str, Column] = {
     "shard": col(pl.String, "partition the row belongs to"),
-    "input_fingerprint": note(
-        pl.String, "names everything the row was made from: inputs, settings, engine, logic"
-    ),
+    "input_fingerprint": note(pl.String, "names everything the row was made from: inputs, settings, engine, logic"),
     "error": note(pl.String, "why there is no result: cause and remedy; null when there is one"),
     "error_kind": col(pl.String, "input, transient (tried again next time) or blocked (the parent failed)"),
     "run_id": note(pl.String, "Dagster run that computed the row"),
@@ -93,9 +91,7 @@ SOURCE_FILES = Table(
         "source_uri": col(pl.String, "where to open it: absolute path or URL"),
         "size_bytes": col(pl.Int64, "bytes"),
         "modified_at": note(TIMESTAMP, "modification time when it was hashed"),
-        "video_id": col(
-            pl.String, "first 16 hex digits of the SHA-256 of the bytes (of the path if unreadable)"
-        ),
+        "video_id": col(pl.String, "first 16 hex digits of the SHA-256 of the bytes (of the path if unreadable)"),
         "media_type": col(pl.String, "video"),
         "listing": col(pl.String, "JSON object of the listing's other columns; null without a listing"),
         "first_seen": note(TIMESTAMP, "first registration of this path with this content"),
@@ -123,9 +119,7 @@ RAW_VIDEOS = Table(
         "codec": col(pl.String, "codec of the chosen video stream"),
         "pixel_format": col(pl.String, "pixel format of the chosen stream"),
         "bit_depth": col(pl.Int64, "bits of a component"),
-        "stream_index": col(
-            pl.Int64, "index of the chosen video stream: default disposition first, then the largest"
-        ),
+        "stream_index": col(pl.Int64, "index of the chosen video stream: default disposition first, then the largest"),
         "video_stream_count": col(pl.Int64, "video streams in the file, cover pictures excluded"),
         "width": col(pl.Int64, "display width, px: rotation and sample aspect ratio applied"),
         "height": col(pl.Int64, "display height, px"),
@@ -140,9 +134,7 @@ RAW_VIDEOS = Table(
         "start_time_s": col(pl.Float64, "s, the first frame's timestamp in the container"),
         "time_base": col(pl.String, "s per timestamp unit of the stream, as a fraction"),
         "timestamps": col(pl.String, "stream, or generated where the stream has none that can be used"),
-        "is_variable_frame_rate": col(
-            pl.Boolean, "frame durations differ by more than the time base's rounding"
-        ),
+        "is_variable_frame_rate": col(pl.Boolean, "frame durations differ by more than the time base's rounding"),
         "colour_space": col(pl.String, "matrix used for conversion to RGB: bt601, bt709, bt2020 or rgb"),
         "colour_range": col(pl.String, "limited or full"),
         "audio_stream_index": col(pl.Int64, "index of the audio stream taken; null without audio"),
@@ -246,9 +238,7 @@ TEXT_SCORES = Table(
     {
         "clip_id": col(pl.String, "clip"),
         **_SCORED_BY,
-        "text_score": col(
-            pl.Float64, "mean over frames of the union area of recognised text over the frame's, 0..1"
-        ),
+        "text_score": col(pl.Float64, "mean over frames of the union area of recognised text over the frame's, 0..1"),
         "frame_scores": col(pl.List(pl.Float64), "one a frame"),
         "texts": col(pl.List(pl.String), "distinct recognised strings in reading order"),
     },
@@ -262,20 +252,16 @@ TECHNICAL_SCORES = Table(
         "clip_id": col(pl.String, "clip"),
         **_SCORED_BY,
         "technical_score": col(pl.Float64, "1 - the largest of black, white, border and frozen share, 0..1"),
-        "frame_scores": col(
-            pl.List(pl.Float64), "per frame 1 - the largest of its black, white and border share"
-        ),
+        "frame_scores": col(pl.List(pl.Float64), "per frame 1 - the largest of its black, white and border share"),
         "sharpness": col(
-            pl.Float64, "median over frames of the variance of the Laplacian at 512 px, 0..; low is blurred"
+            pl.Float64, "median over frames of the Laplacian's variance at 512 px, inside borders, 0..; low is blurred"
         ),
         "luma": col(pl.Float64, "mean luma over frames, 0..255"),
         "black_share": col(pl.Float64, "share of pixels with luma below 16, mean over frames, 0..1"),
         "white_share": col(pl.Float64, "share of pixels with luma above 239, mean over frames, 0..1"),
         "border_share": col(pl.Float64, "share of the picture in flat borders that all frames have, 0..1"),
         "frozen_share": col(pl.Float64, "share of neighbouring frames without visible change, 0..1"),
-        "colour": col(
-            pl.Float64, "mean chroma (distance from grey in CIELAB) over frames, 0..; near 0 is grey"
-        ),
+        "colour": col(pl.Float64, "mean chroma (distance from grey in CIELAB) over frames, 0..; near 0 is grey"),
     },
 )
 
@@ -302,9 +288,7 @@ _DECISION = {
     ),
 }
 
-CLIP_SELECTION = Table(
-    "clip_selection", "a clip: selected by its scores or not, and why", ("clip_id",), _DECISION
-)
+CLIP_SELECTION = Table("clip_selection", "a clip: selected by its scores or not, and why", ("clip_id",), _DECISION)
 
 _GENERATED_BY = {
     "engine": col(pl.String, "what wrote the text"),
@@ -430,9 +414,7 @@ TRAINING_SET = Table(
         "samples": col(pl.Int64, "rows"),
         "samples_sha256": col(pl.String, "hash of the samples"),
         "settings_hash": col(pl.String, "settings in force"),
-        "table_versions": col(
-            pl.List(pl.Struct({"table": pl.String, "version": pl.Int64})), "Delta versions read"
-        ),
+        "table_versions": col(pl.List(pl.Struct({"table": pl.String, "version": pl.Int64})), "Delta versions read"),
         "warnings": col(pl.Int64, "samples with a warning"),
         "exports": note(pl.List(pl.String), "files written, relative to the home"),
     },

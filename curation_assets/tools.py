@@ -3,19 +3,18 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+
 from curation_assets.refresh import NO_ENGINE, Done, Row, Work
 from curation_assets.settings import Execution, Settings
-from resources.files import Files
 from resources.calls import Call, as_rows, run_call
+from resources.files import Files
 from resources.workers import WorkerPool, available_cores
 
 
 @cache
 def worker_pool(execution: Execution) -> WorkerPool:
     """One pool for all steps of a process, so that workers keep the models they have loaded."""
-    return WorkerPool(
-        execution.workers or available_cores(), execution.item_timeout_s, execution.item_memory_bytes
-    )
+    return WorkerPool(execution.workers or available_cores(), execution.item_timeout_s, execution.item_memory_bytes)
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,7 @@ class Tools:
         `arguments` makes its keyword arguments from the unit and the engine. The function's module must not import
         Dagster, which would slow the start of every worker.
         """
-        calls = [
-            Call(unit.unit, engine, function, arguments(unit, engine))
-            for unit in work
-            for engine in unit.engines
-        ]
+        calls = [Call(unit.unit, engine, function, arguments(unit, engine)) for unit in work for engine in unit.engines]
         for call, outcome in self.pool.map(run_call, calls):
             yield Done(call.unit, outcome, call.engine)
 

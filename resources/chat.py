@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ Result = TypeVar("Result")
 UNANSWERED_BEFORE_GIVING_UP = 3
 CHECK_TIMEOUT_S = 10.0
 MAX_ERROR_CHARACTERS = 300
+MAX_BRACES_TRIED = 100  # each costs a pass over the answer
 # These statuses are about the server's configuration, not about the one request.
 STATUSES_OF_SET_UP = {401, 403, 404}
 
@@ -139,8 +141,8 @@ class ChatClient:
     ) -> Iterator[tuple[Item, Result | Exception]]:
         """Run `job(ask, item)` for every item, `concurrency` at a time; yield (item, result) as they finish.
 
-        `items` is advanced in the caller's thread, only when a place is free, so what an item holds
-        (pictures) lives no longer than its job. A job that raises yields its exception. `ask` raises InputError when the
+        `items` is advanced in the caller's thread, only when a place is free, so what an item holds (pictures)
+        lives no longer than its job. A job that raises yields its exception. `ask` raises InputError when the
         server refuses the request, TransientError when it doesn't answer or fails.
         """
         finished: SimpleQueue[tuple[Item, Future[Result]]] = SimpleQueue()
@@ -331,10 +333,8 @@ def parse_json_answer(text: str, key: str) -> str:
     """
     decoder = json.JSONDecoder(strict=False)
     reason = "the answer holds no complete JSON object"
-    position = text.find("{")
-    while position >= 0:
-        candidate = _STRING_OR_TRAILING_COMMA.sub(lambda found: found[1] or "", text[position:])
-        position = text.find("{", position + 1)
+    for brace in islice(re.finditer("{", text), MAX_BRACES_TRIED):
+        candidate = _STRING_OR_TRAILING_COMMA.sub(lambda found: found[1] or "", text[brace.start() :])
         try:
             value, _ = decoder.raw_decode(candidate)
         except (ValueError, RecursionError):

@@ -60,9 +60,7 @@ class DeltaStore:
     def read(self, handle: DeltaTable, columns: Sequence[str], shard: str | None = None) -> pl.DataFrame:
         return self.scan(handle, shard).select(columns).collect()
 
-    def replace(
-        self, handle: DeltaTable, rows: pl.DataFrame, shard: str | None, note: Mapping[str, str]
-    ) -> int:
+    def replace(self, handle: DeltaTable, rows: pl.DataFrame, shard: str | None, note: Mapping[str, str]) -> int:
         """Put `rows` in the place of the shard's rows (None: of all rows), in one commit; returns the version.
 
         Nothing outside the shard can change: the predicate is part of every write, the first one too.
@@ -77,9 +75,7 @@ class DeltaStore:
                 rows,
                 mode="overwrite",
                 predicate=quoted,
-                commit_properties=CommitProperties(
-                    max_commit_retries=_COMMIT_RETRIES, custom_metadata=dict(note)
-                ),
+                commit_properties=CommitProperties(max_commit_retries=_COMMIT_RETRIES, custom_metadata=dict(note)),
             )
         except CommitFailedError as failure:
             raise Conflict(str(failure).splitlines()[0]) from None

@@ -18,8 +18,11 @@ from typing import IO
 from resources.errors import EngineUnavailable, InputError, TransientError
 
 _OLDEST_MAJOR_VERSION = 7
-_ERROR_LINES = 4
-_ERROR_LINE_CHARACTERS = 300
+_FIRST_LINES = 3
+_LAST_LINES = 2
+_LINE_CHARACTERS = 300
+_SIGNS_OF_A_FULL_DISK = ("No space left on device", "File too large", "Disk quota exceeded")
+_SIGNS_OF_NO_MEMORY = ("Cannot allocate memory", "malloc of size", "pthread_create() failed")
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def run_ffmpeg(arguments: Sequence[str], limits: Limits) -> None:
 
     It stays in the caller's process group, so whatever stops the caller's group stops it too.
 
-    Raises TransientError when time, memory or disk ran out, InputError (with ffmpeg's last words) for any other
+    Raises TransientError when time, memory or disk ran out, InputError (with what ffmpeg said) for any other
     failure, EngineUnavailable when there is no ffmpeg.
     """
     command = [ffmpeg_program(), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "error", *arguments]
@@ -80,9 +83,10 @@ def run_ffmpeg(arguments: Sequence[str], limits: Limits) -> None:
     ) as process:
         try:
             _limit_memory(process.pid, limits.memory_bytes)
-            lines: deque[str] = deque(maxlen=_ERROR_LINES)
+            first: list[str] = []
+            last: deque[str] = deque(maxlen=_LAST_LINES)
             assert process.stderr is not None
-            reader = threading.Thread(target=_keep_last_lines, args=(process.stderr, lines), daemon=True)
+            reader = threading.Thread(target=_keep_lines, args=(process.stderr, first, last), daemon=True)
             reader.start()
             process.wait(limits.timeout_s)
             reader.join()
@@ -91,7 +95,7 @@ def run_ffmpeg(arguments: Sequence[str], limits: Limits) -> None:
         finally:
             process.kill()
     if process.returncode:
-        raise _failure(process.returncode, " | ".join(lines))
+        raise _failure(process.returncode, " | ".join([*first, *last]))
 
 
 def _limit_memory(pid: int, memory_bytes: int) -> None:
@@ -101,20 +105,23 @@ def _limit_memory(pid: int, memory_bytes: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
 
 
-def _keep_last_lines(stream: IO[bytes], lines: deque[str]) -> None:
-    while line := stream.readline(_ERROR_LINE_CHARACTERS):
+def _keep_lines(stream: IO[bytes], first: list[str], last: deque[str]) -> None:
+    """The first lines mostly hold the cause; a damaged source can write gigabytes after them."""
+    while line := stream.readline(_LINE_CHARACTERS):
         if text := line.decode("utf-8", "replace").strip():
-            lines.append(text)
+            if len(first) < _FIRST_LINES:
+                first.append(text)
+            else:
+                last.append(text)
 
 
 def _failure(status: int, said: str) -> Exception:
+    said = said or "it said nothing"
     # ffmpeg exits with the low byte of a negative errno.
-    if status == 256 - errno.ENOSPC or status == -signal.SIGXFSZ or os.strerror(errno.ENOSPC) in said:
-        return TransientError(f"ffmpeg ran out of disk space; free some and refresh again ({said})")
-    if status == 256 - errno.ENOMEM or os.strerror(errno.ENOMEM) in said:
+    if status in (256 - errno.ENOSPC, -signal.SIGXFSZ) or any(sign in said for sign in _SIGNS_OF_A_FULL_DISK):
+        return TransientError(f"ffmpeg ran out of disk space, free some ({said})")
+    if status == 256 - errno.ENOMEM or any(sign in said for sign in _SIGNS_OF_NO_MEMORY):
         return TransientError(f"ffmpeg needed more memory than execution.item_memory_bytes allows ({said})")
-    if status in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT):
-        return TransientError(f"ffmpeg was stopped by signal {-status}, perhaps for want of memory ({said})")
     if status < 0:
-        return InputError(f"ffmpeg crashed with signal {-status}: {said or 'it said nothing'}")
-    return InputError(f"ffmpeg failed with status {status}: {said or 'it said nothing'}")
+        return TransientError(f"ffmpeg died by signal {-status}, perhaps out of memory ({said})")
+    return InputError(f"ffmpeg failed with status {status} ({said})")

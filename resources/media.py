@@ -20,7 +20,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from resources.errors import InputError
+from resources.errors import InputError, TransientError
 
 RGB = NDArray[np.uint8]
 
@@ -225,6 +225,10 @@ def read_frames(source: VideoSource, start_pts: int | None = None, end_pts: int 
                     break
                 count += 1
                 yield Frame(frame, pts, duration, source, converter)
+    except (FileNotFoundError, PermissionError, TimeoutError) as failure:
+        raise TransientError(
+            f"{source.uri}: can't be opened ({failure.strerror}); restore the file or access to it"
+        ) from None
     except (av.FFmpegError, OSError) as failure:
         raise InputError(
             f"{source.uri}: can't be read ({failure}); check the file and register the source again"

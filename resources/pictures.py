@@ -28,6 +28,16 @@ def pack_pictures(pictures: Sequence[NDArray[np.uint8]], quality: int) -> bytes:
     return packed.getvalue()
 
 
+def unpack_jpegs(data: bytes, positions: Sequence[int] | None = None) -> list[bytes]:
+    """The JPEG files at `positions` (all when None). Raises InputError when the data is no such zip or lacks one."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            wanted = range(len(archive.namelist())) if positions is None else positions
+            return [archive.read(f"{position}.jpg") for position in wanted]
+    except (zipfile.BadZipFile, KeyError) as failure:
+        raise _damaged(failure) from None
+
+
 def unpack_pictures(data: bytes, positions: Sequence[int] | None = None) -> list[NDArray[np.uint8]]:
     """Decode the pictures at `positions` (all when None) to RGB, height x width x 3.
 
@@ -36,16 +46,13 @@ def unpack_pictures(data: bytes, positions: Sequence[int] | None = None) -> list
     import cv2
 
     pictures = []
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            for position in range(len(archive.namelist())) if positions is None else positions:
-                jpeg = np.frombuffer(archive.read(f"{position}.jpg"), np.uint8)
-                picture = cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB)
-                if picture is None:
-                    raise ValueError(f"{position}.jpg is no JPEG")
-                pictures.append(picture.astype(np.uint8, copy=False))
-    except (zipfile.BadZipFile, KeyError, ValueError, cv2.error) as failure:
-        raise InputError(
-            f"stored pictures are damaged ({failure}); delete the file to have it made again"
-        ) from None
+    for jpeg in unpack_jpegs(data, positions):
+        picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+        if picture is None:
+            raise _damaged("one is no JPEG")
+        pictures.append(picture.astype(np.uint8, copy=False))
     return pictures
+
+
+def _damaged(cause: object) -> InputError:
+    return InputError(f"stored pictures are damaged ({cause}); delete the file to have it made again")

@@ -32,7 +32,6 @@ class SentenceEncoder:
     """Mean of the token states, scaled to length 1: the pooling the model was trained with."""
 
     def __init__(self, folder: Path) -> None:
-        import torch
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging
 

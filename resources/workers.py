@@ -117,10 +117,10 @@ class WorkerPool:
                     break
                 worker = worker or self._take()
                 try:
-                    done.put((item, worker.run(function, item, self.item_timeout_s)))  # type: ignore[arg-type]
+                    done.put((item, worker.run(function, item, self.item_timeout_s)))
                 except (_Died, TimeoutError) as failure:
                     worker.stop()
-                    done.put((item, self._explain(worker, failure)))  # type: ignore[arg-type]
+                    done.put((item, self._explain(worker, failure)))
                     self._drop(worker)
                     worker = None
             if worker:
@@ -180,13 +180,12 @@ class WorkerPool:
     def _explain(self, worker: _Worker, failure: Exception) -> TransientError:
         if isinstance(failure, TimeoutError):
             return TransientError(
-                f"took longer than {self.item_timeout_s:g} s and was stopped; raise execution.item_timeout_s if it needs more"
+                f"took longer than {self.item_timeout_s:g} s and was stopped; raise execution.item_timeout_s "
+                "if it needs more"
             )
         code = worker.process.returncode
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
-        return TransientError(
-            f"the worker process died ({how}), perhaps out of memory; the next refresh tries again"
-        )
+        return TransientError(f"the worker process died ({how}), perhaps out of memory; the next refresh tries again")
 
 
 _END: Any = object()

@@ -285,7 +285,8 @@ def texture(width: int, height: int) -> NDArray[np.uint8]:
     for octave in range(1, 8):
         band = noise.normal(size=(height >> octave, width >> octave))
         picture += cv2.resize(band, (width, height), interpolation=cv2.INTER_CUBIC) * 1.75**octave
-    return np.asarray(cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX), np.uint8)
+    low, high = picture.min(), picture.max()
+    return np.asarray((picture - low) / (high - low) * 255, np.uint8)
 
 
 @cache
@@ -329,3 +330,26 @@ def frame_number(picture: NDArray[np.uint8]) -> int:
     """The number that an RGB frame of `numbered` shows."""
     columns = picture[4:-4, BIT_PX // 2 : BIT_PX * NUMBER_BITS : BIT_PX].mean(axis=(0, 2))
     return int(sum(1 << bit for bit, level in enumerate(columns) if level > 127))
+
+
+# --- shots with known cuts ---------------------------------------------------------------------------------------
+
+_SHOT_COLOURS = ("0x203060", "0xf0e0c0", "0x105030", "0xe0c0f0", "0x602020", "0xc0f0f0")
+
+
+@cache
+def shots(name: str, *lengths: int, options: tuple[str, ...] = (), filters: str = "null") -> Path:
+    """96x64, 25 fps: one shot of one colour for each number of frames in `lengths`, then `filters`."""
+    sources = "".join(
+        f"color={_SHOT_COLOURS[i % len(_SHOT_COLOURS)]}:96x64:r=25:d={length / 25}[{i}];"
+        for i, length in enumerate(lengths)
+    )
+    joined = "".join(f"[{i}]" for i in range(len(lengths))) + f"concat=n={len(lengths)},{filters}"
+    return ffmpeg(name, "-filter_complex", sources + joined, *LOSSLESS, *options)
+
+
+@cache
+def fade_through_black() -> Path:
+    """81 frames: white goes dark, frames 35 to 45 are black, and comes back."""
+    fade = "format=yuv420p,geq=lum='clip(20*abs(N-40)-84,16,235)':cb=128:cr=128"
+    return ffmpeg("fade.mp4", "-f", "lavfi", "-i", "color=white:96x64:r=25:d=3.24", "-vf", fade, *LOSSLESS)

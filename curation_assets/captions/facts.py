@@ -4,9 +4,8 @@ A classifier's label is a guess, so the sentence says so: "appears to show" from
 `LIKELY`.
 """
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -116,28 +115,6 @@ def facts_caption(facts: dict[str, Any]) -> str:
         quoted = " and ".join(f"“{text}”" for text in facts["texts"])
         sentence += f" The text {quoted} can be read in it."
     return sentence
-
-
-def facts_row(
-    clip_id: str, frames_sha256: str, facts: dict[str, Any], described_by: Mapping[str, str]
-) -> dict[str, Any]:
-    """A row of `captions`; `described_by` holds `model` and `revision` of the classifier."""
-    return {
-        "clip_id": clip_id,
-        "caption": facts_caption(facts),
-        "status": "ok",
-        "frames_sha256": frames_sha256,
-        "facts": json.dumps(facts, ensure_ascii=False),
-        "engine": "facts",
-        "model": described_by["model"],
-        "revision": described_by["revision"],
-        "prompt_sha256": None,
-        "attempts": 1,
-        "finish_reason": None,
-        "prompt_tokens": 0,
-        "completion_tokens": 0,
-        "seconds": None,
-    }
 
 
 def _shown(labels: Sequence[dict[str, Any]]) -> str:

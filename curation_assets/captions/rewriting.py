@@ -14,10 +14,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from curation_assets.settings import Rewriting
 from resources.chat import Ask, ChatClient, ChatRequest, parse_json_answer
 
 KEY = "rewritten description"
 PLACEHOLDER = "your caption here"
+# A 135M model adds only what isn't so; a large one needs words of its own to rephrase.
+EMBEDDED_MAX_NEW_WORDS = 0.0
+CHAT_MAX_NEW_WORDS = 0.5
 RETRY_TEMPERATURE = 0.4  # at 0 a second attempt would repeat the first
 JSON_SCHEMA = {
     "type": "object",
@@ -95,16 +99,40 @@ def rewrite_captions(
         yield unit["clip_id"], result
 
 
+def rewriter_of(settings: Rewriting, model: str, revision: str) -> Rewriter:
+    """The rewriter that the settings ask for; `model` and `revision` as the engine names them."""
+    embedded = settings.engine == "embedded"
+    max_new_words = settings.max_new_words
+    if max_new_words is None:
+        max_new_words = EMBEDDED_MAX_NEW_WORDS if embedded else CHAT_MAX_NEW_WORDS
+    return Rewriter(
+        engine=settings.engine,
+        model=model,
+        revision=revision,
+        prompt=load_prompt("rewrite_small" if embedded else "rewrite"),
+        temperature=0.0 if embedded else settings.chat.temperature,
+        max_tokens=settings.chat.max_tokens,
+        max_attempts=settings.max_attempts,
+        min_similarity=settings.min_similarity,
+        max_new_words=max_new_words,
+    )
+
+
 def unchanged(clip_id: str, caption: str) -> dict[str, Any]:
     """The row of a caption when rewriting is off."""
+    row = _new_row(clip_id, caption)
+    return row | {"caption": caption, "status": "unchanged", "similarity": 1.0, "engine": "off"}
+
+
+def _new_row(clip_id: str, caption: str) -> dict[str, Any]:
     return {
         "clip_id": clip_id,
-        "caption": caption,
-        "status": "unchanged",
+        "caption": None,
+        "status": "failed",
         "original_caption": caption,
-        "similarity": 1.0,
+        "similarity": None,
         "last_answer": None,
-        "engine": "off",
+        "engine": None,
         "model": None,
         "revision": None,
         "prompt_sha256": None,
@@ -117,22 +145,11 @@ def unchanged(clip_id: str, caption: str) -> dict[str, Any]:
 
 
 async def _rewrite(ask: Ask, clip_id: str, caption: str, encoder: Encoder, rewriter: Rewriter) -> dict[str, Any]:
-    row = {
-        "clip_id": clip_id,
-        "caption": None,
-        "status": "failed",
-        "original_caption": caption,
-        "similarity": None,
-        "last_answer": None,
+    row = _new_row(clip_id, caption) | {
         "engine": rewriter.engine,
         "model": rewriter.model,
         "revision": rewriter.revision,
         "prompt_sha256": rewriter.prompt.sha256,
-        "attempts": 0,
-        "finish_reason": None,
-        "prompt_tokens": 0,
-        "completion_tokens": 0,
-        "seconds": 0.0,
     }
     messages = rewriter.prompt.messages(caption)
     for attempt in range(rewriter.max_attempts):
@@ -180,21 +197,22 @@ def check_rewrite(text: str, caption: str, similarity: float, rewriter: Rewriter
         raise ValueError(f"too many words that the caption doesn't have: {sorted(set(new))}")
 
 
-_FUNCTION_WORDS = frozenset(
-    "a about above after against all along also an and any appear appears are around as at away be been before behind being "
-    "below beside between but by can could do does down during each for from had has have he her here him his how i "
-    "if in into is it its just like look looks many may might more most near no not of off on one onto or other our out "
-    "over own past see seem seems seen she show shown shows so some such than that the their them then there these they this "
-    "those through to toward towards under until up upon us was we were what when where which while who whose will "
-    "with within without you your".split()
-)
+_FUNCTION_WORDS = """
+a about above after against all along also an and any appear appears are around as at away be been before
+behind being below beside between but by can could do does down during each for from had has have he her here
+him his how i if in into is it its just like look looks many may might more most near no not of off on one
+onto or other our out over own past see seem seems seen she show shown shows so some such than that the their
+them then there these they this those through to toward towards under until up upon us was we were what when
+where which while who whose will with within without you your
+"""
 
 
 def _content_stems(text: str) -> list[str]:
     """Words that carry meaning, without the commonest endings, so that 'running' and 'runs' are one word."""
+    function_words = set(_FUNCTION_WORDS.split())
     words = re.findall(r"[^\W\d_]+", text.casefold())
     stems = [re.sub(r"(?:ing|ed|es|s|ly|e)$", "", word) if len(word) > 4 else word for word in words]
-    return [s for s, word in zip(stems, words, strict=True) if word not in _FUNCTION_WORDS]
+    return [s for s, word in zip(stems, words, strict=True) if word not in function_words]
 
 
 def _cosine(encoder: Encoder, text: str, other: str) -> float:

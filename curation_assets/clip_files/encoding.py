@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,9 @@ def _arguments(
     arguments += ["-fps_mode", "passthrough", "-enc_time_base:v", "filter"]
     arguments += ["-c:v", settings.video_codec, "-preset", settings.preset, "-crf", str(settings.crf)]
     arguments += ["-g", str(settings.keyframe_interval), "-threads:v", str(settings.encoder_threads)]
+    if _is_variable(clip):
+        # MP4 stores durations in decoding order: with B-frames uneven ones add up to a wrong length of the file.
+        arguments += ["-bf", "0"]
     if settings.video_codec == "libx265":
         threads = settings.encoder_threads
         x265 = f"log-level=error:info=0:wpp=1:pools={threads}:frame-threads={threads}"
@@ -169,27 +173,27 @@ def _picture_filters(clip: Mapping[str, Any], source: VideoSource, settings: Cli
     if source.timestamps == "generated":
         step = 1 / source.frame_rate / time_base
         first = clip["start_frame"]
-        filters = [
+        picked = [
             f"trim=start_frame={first}:end_frame={clip['end_frame']}",
             f"settb={time_base}",
             f"setpts=round((N+{first})*{step.numerator}/{step.denominator})-({clip['start_pts']})",
         ]
     else:
-        filters = [
+        picked = [
             f"settb={time_base}",
             f"trim=start_pts={clip['start_pts']}:end_pts={clip['end_pts']}",
             r"select=isnan(prev_selected_pts)+gt(pts\,prev_selected_pts)",  # reading skips such frames, too
             f"setpts=PTS-({clip['start_pts']})",
         ]
+    # What would turn the picture is taken off, else it would be handed on to the file and turn it again.
+    filters = [*picked, "sidedata=mode=delete:type=DISPLAYMATRIX"]
     matrix = _MATRIX_TAGS.get(source.colour_space)
     if matrix:
         full = "pc" if source.colour_range == "full" else "tv"
         filters.append(f"setparams=colorspace={matrix}:range={full}")
     filters += _UPRIGHT[source.rotation_deg]
     out_matrix = matrix or _MATRIX_TAGS["bt709"]
-    filters.append(
-        f"scale={source.width}:{source.height}:out_color_matrix={out_matrix}:out_range=tv:{_SCALING}"
-    )
+    filters.append(f"scale={source.width}:{source.height}:out_color_matrix={out_matrix}:out_range=tv:{_SCALING}")
     filters += [f"format={settings.pixel_format}", "setsar=1"]
     width, height = _file_size(source, settings)
     if (width, height) != (source.width, source.height):
@@ -206,12 +210,21 @@ def _sound_filters(clip: Mapping[str, Any], source: VideoSource) -> str:
         [
             f"atrim=start={start_s:.6f}:end={start_s + duration_s:.6f}",
             f"asetpts=PTS-({start_s:.6f})/TB",
-            "aformat=channel_layouts=mono|stereo",
             "aresample=async=1:first_pts=0",
+            "aformat=channel_layouts=mono|stereo",
             "apad",
             f"atrim=end={duration_s:.6f}",
         ]
     )
+
+
+def _is_variable(clip: Mapping[str, Any]) -> bool:
+    """Whether frame durations differ by more than the rounding of timestamps."""
+    if clip["frame_pts"] is None:
+        return False
+    stamps = [*clip["frame_pts"], clip["end_pts"]]
+    steps = [later - earlier for earlier, later in pairwise(stamps)]
+    return max(steps) - min(steps) > 1
 
 
 def _file_size(source: VideoSource, settings: ClipFiles) -> tuple[int, int]:
@@ -220,15 +233,13 @@ def _file_size(source: VideoSource, settings: ClipFiles) -> tuple[int, int]:
     return source.width, source.height
 
 
-def _verify(
-    clip: Mapping[str, Any], source: VideoSource, settings: ClipFiles, scratch: Path
-) -> dict[str, Any]:
+def _verify(clip: Mapping[str, Any], source: VideoSource, settings: ClipFiles, scratch: Path) -> dict[str, Any]:
     """The columns of `clip_files`, measured on the file. Raises _Mismatch where it isn't the span."""
     width, height = _file_size(source, settings)
     try:
         with av.open(f"file:{scratch}") as container:
             (video,) = container.streams.video
-            size = (video.width, video.height)
+            stream_index, size = video.index, (video.width, video.height)
             duration = (video.duration or 0) * (video.time_base or Fraction(0))
             video_codec = video.codec.canonical_name
             audio_codec = next((stream.codec.canonical_name for stream in container.streams.audio), None)
@@ -236,7 +247,7 @@ def _verify(
         encoded = replace(
             source,
             uri=str(scratch),
-            stream_index=video.index,
+            stream_index=stream_index,
             time_base=time_base,
             timestamps="stream",
             rotation_deg=0,

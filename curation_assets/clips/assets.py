@@ -1,15 +1,14 @@
 """`scenes`: the shots of each video, from one full decode. `clips`: the spans they are cut into."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from curation_assets.clips.detection import detect_scenes
 from curation_assets.clips.spans import cut_spans
-from curation_assets.refresh import Done, Stage, Work, blocked_by
-from curation_assets.settings import Settings, result_settings
+from curation_assets.refresh import Done, Row, Stage, Work, blocked_by
+from curation_assets.settings import Cuts, Settings, result_settings
 from curation_assets.stage_asset import stage_asset
 from curation_assets.tables import CLIPS, SCENES
 from curation_assets.tools import Tools
@@ -30,6 +29,13 @@ SCENE_COLUMNS = [
 ]
 
 
+def detector_settings(cuts: Cuts) -> Row:
+    """What can change the chosen detector's cuts; the thresholds of the others can't."""
+    prefix = {"threshold": "fade"}.get(cuts.detector, cuts.detector)
+    shared = ("detector", "min_scene_frames")
+    return {name: value for name, value in result_settings(cuts).items() if name in shared or name.startswith(prefix)}
+
+
 def probed_videos(reads: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     return reads["raw_videos"].select(
         "video_id", "source_uri", *READING, blocked_by("raw_videos"), wanted=~pl.col("missing")
@@ -43,7 +49,7 @@ def scene_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         reads={"raw_videos": ["video_id", "source_uri", "missing", *READING]},
         units=probed_videos,
         version="1",
-        settings=result_settings(settings.cuts),
+        settings=detector_settings(settings.cuts),
         not_data=frozenset({"source_uri"}),
     )
 
@@ -51,7 +57,7 @@ def scene_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     def scenes(work: list[Work], tools: Tools) -> Iterable[Done]:
         """Decodes each video once and finds its cuts; a video without a cut is one scene."""
 
-        def arguments(unit: Work, _: str) -> dict[str, Any]:
+        def arguments(unit: Work, _: str) -> Row:
             source = VideoSource.from_row(unit.values)
             return {"source": source, "video_id": unit.unit, "cuts": tools.settings.cuts}
 

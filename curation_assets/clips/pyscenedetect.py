@@ -1,8 +1,8 @@
 """Runs PySceneDetect's detectors on our frames.
 
-PySceneDetect's own readers take the file's first video stream and fetch pictures at full size; here detectors get the
-chosen stream, scaled to the size PySceneDetect works at while colours are converted, which takes about 0.6 times the
-CPU time. Frame scores differ from PySceneDetect's by up to 2 levels of 255 on film.
+PySceneDetect's own readers take the file's first video stream and fetch pictures at full size. Here detectors get the
+chosen stream, scaled to PySceneDetect's working size while colours are converted: 0.5 to 0.9 times the CPU time. Area
+averaging keeps less grain than its bilinear sampling, so scores of film are up to 3 lower, of 255.
 """
 
 from collections.abc import Iterator

@@ -102,4 +102,5 @@ def _model() -> "nn.Module":
             self.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
 
     with torch.random.fork_rng(devices=[]):
-        return Network(device="cpu").eval()
+        network: nn.Module = Network(device="cpu").eval()
+    return network

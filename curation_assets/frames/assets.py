@@ -5,8 +5,8 @@ from importlib.metadata import version
 
 import dagster as dg
 
-from curation_assets.frames.storing import ClipSampler, ClipTask
-from curation_assets.refresh import NO_ENGINE, Done, Stage, Work
+from curation_assets.frames.storing import ClipSampler, ClipTask, SampledClip
+from curation_assets.refresh import NO_ENGINE, Done, Row, Stage, Work
 from curation_assets.settings import Settings, result_settings
 from curation_assets.stage_asset import stage_asset
 from curation_assets.tables import FRAMES, MOTION_SCORES
@@ -54,12 +54,10 @@ def frame_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         units = {unit.unit: unit for unit in work}
         for task, outcome in tools.pool.map(sampler, [clip_task(unit) for unit in work]):
             unit = units[task.clip["clip_id"]]
-            failed = outcome if isinstance(outcome, Exception) else None
             if FRAMES.name in unit.wanted:
-                yield Done(unit.unit, failed or [outcome.frames_row], NO_ENGINE, FRAMES.name)
+                yield Done(unit.unit, frames_rows(outcome), NO_ENGINE, FRAMES.name)
             for engine in task.engines:
-                row = failed or outcome.motion[engine]
-                yield Done(unit.unit, row if isinstance(row, Exception) else [row], engine, MOTION_SCORES.name)
+                yield Done(unit.unit, motion_rows(outcome, engine), engine, MOTION_SCORES.name)
 
     return [frames_and_motion]
 
@@ -68,3 +66,14 @@ def clip_task(unit: Work) -> ClipTask:
     made_of = unit.fingerprints.get((FRAMES.name, NO_ENGINE), "")[:8]
     path = f"frames/{unit.shard}/{unit.unit}-{made_of}.zip" if made_of else None
     return ClipTask(unit.values, path, unit.wanted.get(MOTION_SCORES.name, ()))
+
+
+def frames_rows(outcome: SampledClip | Exception) -> list[Row] | Exception:
+    if isinstance(outcome, Exception):
+        return outcome
+    return [] if outcome.frames_row is None else [outcome.frames_row]
+
+
+def motion_rows(outcome: SampledClip | Exception, engine: str) -> list[Row] | Exception:
+    row = outcome if isinstance(outcome, Exception) else outcome.motion[engine]
+    return row if isinstance(row, Exception) else [row]

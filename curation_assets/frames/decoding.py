@@ -89,13 +89,13 @@ def decode_clip(
     """
     count: int = clip["frame_count"]
     duration_s = float((clip["end_pts"] - clip["start_pts"]) * source.time_base)
-    outcome: dict[str, dict[str, Any] | InputError] = {}
+    unmeasured: dict[str, InputError] = {}
     meters: dict[str, _MotionMeter] = {}
     for name, engine in motion.items():
         try:
             meters[name] = _MotionMeter(name, engine, engine.pairs(count, duration_s, float(source.frame_rate)))
         except InputError as failure:
-            outcome[name] = failure
+            unmeasured[name] = failure
 
     stored_indices = stored_frame_indices(count) if frames else []
     pictures: dict[int, NDArray[np.uint8]] = {}
@@ -106,8 +106,11 @@ def decode_clip(
         if frames and index in stored_indices:
             pictures[index] = frame.rgb(*frame.size_within(frames.longest_side_px))
             times_s[index] = time_s
-        for meter in meters.values():
-            meter.see(index, frame, time_s)
+        for name in [name for name in meters if name not in unmeasured]:
+            try:
+                meters[name].see(index, frame, time_s)
+            except InputError as failure:
+                unmeasured[name] = failure
         seen += 1
     if seen != count:
         raise InputError(
@@ -115,8 +118,7 @@ def decode_clip(
             "the file changed or is damaged, register the source again"
         )
 
-    outcome.update({name: meter.row() for name, meter in meters.items()})
-    motion_rows = {name: outcome[name] for name in motion}
+    motion_rows = {name: unmeasured.get(name) or meters[name].row() for name in motion}
     if frames is None:
         return DecodedClip(None, None, motion_rows, seen)
     packed = pack_pictures([pictures[index] for index in stored_indices], frames.jpeg_quality)

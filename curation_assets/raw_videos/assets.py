@@ -36,9 +36,7 @@ class Scan(dg.Config):
     def sources(self, settings: Settings) -> Mapping[str, Source]:
         if self.name is None or self.path is None:
             return settings.sources
-        source = Source(
-            path=self.path, recursive=self.recursive, path_column=self.path_column, folder=self.folder
-        )
+        source = Source(path=self.path, recursive=self.recursive, path_column=self.path_column, folder=self.folder)
         return {self.name: source}
 
 
@@ -53,9 +51,7 @@ def source_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             "dagster/table_name": SOURCE_FILES.name,
         },
     )
-    def source_files(
-        context: dg.AssetExecutionContext, config: Scan, home: Home
-    ) -> dg.MaterializeResult[None]:
+    def source_files(context: dg.AssetExecutionContext, config: Scan, home: Home) -> dg.MaterializeResult[None]:
         """One row is a file of a source, once per content it had.
 
         Lists the sources, hashes new and changed files and assigns each new video its shard.

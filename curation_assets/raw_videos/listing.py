@@ -93,9 +93,7 @@ def _entry(relative: str, path: Path, root: Path | None, listing: dict[str, Any]
     if shown != relative:
         return refused("the file name is not UTF-8; rename the file")
     if root is not None and not path.resolve().is_relative_to(root):
-        return refused(
-            "a link that leaves the source's folder; copy the file into it, or make its folder a source"
-        )
+        return refused("a link that leaves the source's folder; copy the file into it, or make its folder a source")
     try:
         found = path.stat()
     except OSError as failure:
@@ -140,9 +138,7 @@ def _read_listing(place: Path) -> pl.DataFrame:
     except FileNotFoundError:
         raise SourceError(f"{place}: no such listing; check the path") from None
     except (pl.exceptions.PolarsError, OSError) as failure:
-        raise SourceError(
-            f"{place}: can't be read as {place.suffix[1:]}: {str(failure).splitlines()[0]}"
-        ) from None
+        raise SourceError(f"{place}: can't be read as {place.suffix[1:]}: {str(failure).splitlines()[0]}") from None
 
 
 def content_id(path: str) -> str:

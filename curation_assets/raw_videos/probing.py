@@ -13,7 +13,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from curation_assets.settings import RawVideos
-from resources.errors import InputError
+from resources.errors import InputError, TransientError
 from resources.media import (
     ColourRange,
     ColourSpace,
@@ -68,13 +68,13 @@ def probe_video(uri: str, limits: RawVideos) -> dict[str, Any]:
     except FileNotFoundError:
         raise _gone(uri) from None
     except PermissionError:
-        raise InputError(f"{uri}: no permission to read it; give the user that runs Reelhouse access") from None
+        raise TransientError(f"{uri}: no permission to read it; give the user that runs Reelhouse access") from None
     except (av.FFmpegError, OSError) as failure:
         raise _unreadable(uri, failure) from None
 
 
-def _gone(uri: str) -> InputError:
-    return InputError(f"{uri}: the file is gone; register the source again")
+def _gone(uri: str) -> TransientError:
+    return TransientError(f"{uri}: the file is gone; register the source again")
 
 
 def _check_file(path: str) -> None:

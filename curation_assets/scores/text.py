@@ -23,6 +23,7 @@ def text_row(pictures: Sequence[NDArray[np.uint8]], settings: Text, reader: Text
     for position in positions:
         picture = pictures[position]
         boxes = reader.read(picture, settings.longest_side_px, settings.min_confidence)
+        boxes = [box for box in boxes if len(_printable(box.text)) >= settings.min_characters]
         shares.append(union_share([box.polygon for box in boxes], *picture.shape[:2]))
         texts.update(dict.fromkeys(_printable(box.text) for box in boxes))
     return {
@@ -33,7 +34,7 @@ def text_row(pictures: Sequence[NDArray[np.uint8]], settings: Text, reader: Text
         "sampling": f"stored frame {', '.join(map(str, positions))} of 0..{len(pictures) - 1}",
         "text_score": round(float(np.mean(shares)), 5),
         "frame_scores": [round(share, 5) for share in shares],
-        "texts": [text for text in texts if text],
+        "texts": list(texts),
     }
 
 

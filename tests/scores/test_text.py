@@ -92,6 +92,12 @@ def test_texts_read_with_too_little_confidence_do_not_count(reader, grey):
     assert text_row(grey, Text(min_confidence=1.0), reader)["text_score"] == 0.0
 
 
+def test_a_single_character_is_not_text_unless_asked_for(reader, grey):
+    grey[4], _ = written(grey[4], "A", (230, 170), 3.0)
+    assert text_row(grey, Text(), reader)["text_score"] == 0.0
+    assert text_row(grey, Text(min_characters=1), reader)["texts"] == ["A"]
+
+
 def test_overlapping_boxes_count_once_and_parts_outside_not_at_all():
     assert union_share([box(10, 10, 30, 20)], 100, 100) == pytest.approx(0.02)
     assert union_share([box(10, 10, 30, 20), box(10, 10, 30, 20)], 100, 100) == pytest.approx(0.02)
@@ -115,7 +121,7 @@ def test_control_characters_never_reach_the_table(grey):
         def read(self, picture, longest_side_px, min_confidence):
             from resources.text_reader import TextBox
 
-            return [TextBox(box(0, 0, 9, 9), text, 1.0) for text in ("a\x1b[2Jb\n", "\u202e", " a[2Jb")]
+            return [TextBox(box(0, 0, 9, 9), text, 1.0) for text in ("a\x1b[2Jb\n", "\u202e\u202e", " a[2Jb")]
 
     assert text_row(grey, Text(), Reader())["texts"] == ["a[2Jb"]
 

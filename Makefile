@@ -1,0 +1,53 @@
+# `make help` lists the targets. Everything runs in .venv; `make setup` is run by the others when it is needed.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO_HOME ?= .reelhouse-demo
+HOME_DIR ?= .reelhouse
+# Which build of torch: empty takes what this machine's pip offers (on most: CUDA), `cpu` or `cu130` that one.
+TORCH_BACKEND ?=
+
+.PHONY: help setup demo test lint ui bench lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+setup: .venv/.ready  ## create .venv with the locked packages
+
+.venv/.ready: requirements/locked.txt requirements/data.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check "uv==0.13.9"
+	@# torch comes first and alone, so that the machine's own choice of build is taken
+	$(if $(TORCH_BACKEND),$(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend=$(TORCH_BACKEND) torch==2.13.0,\
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0 -c requirements/locked.txt)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements/locked.txt -r requirements/data.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	touch $@
+
+demo: setup  ## sample videos to a training manifest, then where to look
+	$(BIN)/python -m deployments.demo.sample_videos $(DEMO_HOME)/samples
+	$(BIN)/reelhouse run $(DEMO_HOME)/samples --name samples --home $(DEMO_HOME) --settings deployments/demo/curation.yaml
+
+test: lint  ## lint, then every test
+	$(BIN)/pytest
+
+lint: setup  ## ruff, mypy and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+ui: setup  ## the Dagster UI and daemon on 127.0.0.1:3000, for HOME_DIR (default .reelhouse)
+	$(BIN)/reelhouse ui --home $(HOME_DIR)
+
+bench: setup  ## measure, print beside the physical limits, update benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.bench
+
+lock: setup  ## resolve pyproject.toml again into requirements/locked.txt
+	$(BIN)/uv pip compile --quiet --python $(BIN)/python pyproject.toml --extra embedded --group dev \
+	  --override requirements/overrides.txt --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	  | grep -vE '^(torch|triton|nvidia-|cuda-)' > requirements/locked.txt.new
+	mv requirements/locked.txt.new requirements/locked.txt
+
+clean:  ## remove the environment and the demo's home
+	rm -rf .venv $(DEMO_HOME)

@@ -1,0 +1,65 @@
+"""`clip_files`: the clips of the manifest, encoded. Nothing is encoded that was dropped."""
+
+from collections.abc import Iterable
+
+import dagster as dg
+import polars as pl
+
+from curation_assets.clip_files.storing import encode_and_store
+from curation_assets.refresh import NO_ENGINE, Done, Row, Stage, Work
+from curation_assets.settings import Settings, result_settings
+from curation_assets.stage_asset import stage_asset
+from curation_assets.tables import CLIP_FILES
+from curation_assets.tools import Tools
+from curation_assets.units import READING, SPAN, Frames, clips_with_source, selected_clips
+from resources.ffmpeg import Limits
+
+
+def clip_file_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    stage = Stage(
+        CLIP_FILES,
+        unit="clip_id",
+        reads={
+            "sample_selection": ["clip_id", "selected"],
+            "clips": ["clip_id", "video_id", "dropped", "start_s", *SPAN],
+            "raw_videos": ["video_id", "source_uri", "missing", "audio_stream_index", *READING],
+        },
+        units=chosen_clips,
+        version="1",
+        settings=result_settings(settings.clip_files),
+        not_data=frozenset({"source_uri"}),
+        file=("file_path", "file_size_bytes"),
+    )
+
+    @stage_asset(stage, settings, group="training_set", kinds={"ffmpeg"})
+    def clip_files(work: list[Work], tools: Tools) -> Iterable[Done]:
+        """Encodes exactly the frames of each span and compares the first and last with the source."""
+        execution = tools.settings.execution
+        limits = Limits(execution.item_timeout_s, execution.item_memory_bytes)
+
+        def arguments(unit: Work, _: str) -> Row:
+            made_of = unit.fingerprints[CLIP_FILES.name, NO_ENGINE][:8]
+            path = f"clips/{unit.shard}/{unit.unit}-{made_of}.mp4"
+            return {
+                "clip": unit.values,
+                "file_path": path,
+                "files": tools.files,
+                "settings": tools.settings.clip_files,
+                "limits": limits,
+            }
+
+        return tools.rows_in_workers(encode_and_store, work, arguments)
+
+    return [clip_files]
+
+
+def chosen_clips(reads: Frames) -> pl.DataFrame:
+    """Clips with what is needed to cut them; files of clips that are not chosen today are left as they are."""
+    chosen = selected_clips(reads, "sample_selection").rename({"wanted": "chosen"})
+    return (
+        clips_with_source(reads)
+        .join(reads["raw_videos"].select("video_id", "audio_stream_index"), on="video_id")
+        .join(chosen, on="clip_id", how="left")
+        .with_columns(wanted=pl.col("wanted") & pl.col("chosen").fill_null(False))
+        .drop("chosen")
+    )

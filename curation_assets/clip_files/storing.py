@@ -1,0 +1,25 @@
+"""What a worker does with a sample: encode its clip into the home."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from curation_assets.clip_files.encoding import encode_clip
+from curation_assets.settings import ClipFiles
+from resources.ffmpeg import Limits
+from resources.files import Files
+from resources.media import VideoSource
+
+
+def encode_and_store(
+    clip: Mapping[str, Any], file_path: str, files: Files, settings: ClipFiles, limits: Limits
+) -> dict[str, Any]:
+    """A row of `clip_files`; `clip` holds the columns of `clips` and `raw_videos` that the span's reading needs."""
+    row = encode_clip(
+        clip,
+        VideoSource.from_row(clip),
+        clip["audio_stream_index"],
+        settings,
+        files.local_path(file_path),
+        limits,
+    )
+    return {**row, "file_path": file_path}

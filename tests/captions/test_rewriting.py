@@ -1,0 +1,138 @@
+"""Rewriting with a real small model on a real server, and the checks on what it says."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from curation_assets.captions.rewriting import (
+    JSON_SCHEMA,
+    KEY,
+    PLACEHOLDER,
+    attempt_seed,
+    check_rewrite,
+    load_prompt,
+    rewrite_captions,
+    rewriter_of,
+    unchanged,
+)
+from curation_assets.settings import Chat, Rewriting
+from curation_assets.tables import REWRITTEN_CAPTIONS
+from resources.chat import ChatClient, ChatRequest, parse_json_answer
+from resources.errors import TransientError
+from resources.sentence_encoder import SentenceEncoder
+from tests.stand_in_server import completion, stand_in_server
+
+CAPTIONS = {
+    "c1": "A 6-second clip that appears to show a cheetah, with moderate motion and mostly brown colours.",
+    "c2": "A 5-second clip that may show a mountain bike or a disc brake, with strong motion and mostly grey colours.",
+    "c3": "A 4-second clip that may show an albatross, with little motion and mostly green and blue colours.",
+}
+EMBEDDED = rewriter_of(Rewriting(), "SmolLM2", "r1")
+CHAT = rewriter_of(Rewriting(engine="chat", chat=Chat(base_url="http://x", model="m")), "m", "r1")
+
+
+def rewrite(captions: dict[str, str], *arguments: Any) -> dict[str, Any]:
+    return dict(rewrite_captions(({"clip_id": k, "caption": v} for k, v in captions.items()), *arguments))
+
+
+def test_the_packaged_model_rewrites_captions_without_adding_anything(
+    embedded_llm: ChatClient, sentences: SentenceEncoder
+) -> None:
+    embedded_llm.check()
+    rows = rewrite(CAPTIONS, embedded_llm, sentences, EMBEDDED)
+    for clip_id, caption in CAPTIONS.items():
+        row = rows[clip_id]
+        assert list(row) == list(REWRITTEN_CAPTIONS.stage_columns)
+        assert row["status"] == "rewritten", row
+        assert row["original_caption"] == caption
+        assert row["similarity"] >= EMBEDDED.min_similarity
+        assert row["completion_tokens"] > 0
+        check_rewrite(row["caption"], caption, row["similarity"], EMBEDDED)
+    assert "cheetah" in rows["c1"]["caption"]
+    assert "second" not in rows["c1"]["caption"]
+    assert rewrite({"c1": CAPTIONS["c1"]}, embedded_llm, sentences, EMBEDDED)["c1"]["caption"] == rows["c1"]["caption"]
+
+
+def test_the_server_keeps_an_answer_to_its_schema(embedded_llm: ChatClient) -> None:
+    turn = [{"role": "user", "content": "Describe a cat in five words."}]
+    request = ChatRequest(turn, temperature=0.7, max_tokens=100, seed=4, json_schema=JSON_SCHEMA)
+    [(_, answer)] = embedded_llm.complete_all([(1, request)])
+    assert not isinstance(answer, Exception)
+    assert list(json.loads(answer.text, strict=False)) == [KEY]
+    assert parse_json_answer(answer.text, KEY)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (PLACEHOLDER, "placeholder"),
+        ("A cheetah with moderate", "breaks off"),
+        ("Three cheetahs, 12 of them, run.", "numbers"),
+        ("A cheetah, with the text “RUN”.", "quotes text"),
+        ("A cheetah chases an antelope.", "words that the caption doesn't have: .*antelope"),
+    ],
+)
+def test_an_answer_that_invents_is_refused(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        check_rewrite(text, CAPTIONS["c1"], 0.9, EMBEDDED)
+
+
+def test_an_answer_that_drifts_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"similarity 0.3 .* below 0.5"):
+        check_rewrite("A cheetah.", CAPTIONS["c1"], 0.3, EMBEDDED)
+
+
+def test_a_large_model_may_use_words_of_its_own() -> None:
+    given = "The video shows a man who is walking his dog in a park. The mood is calm. It is sunny."
+    check_rewrite("A man walks his dog through a sunlit park on a sunny day.", given, 0.8, CHAT)
+    with pytest.raises(ValueError, match="words"):
+        check_rewrite("Two children fly colourful kites near a lighthouse.", given, 0.8, CHAT)
+
+
+def test_refused_answers_are_asked_for_again_with_other_seeds(sentences: SentenceEncoder) -> None:
+    given = CAPTIONS["c1"]
+    good = "What appears to be a cheetah, with moderate motion."
+    replies = ["no JSON", f'{{"{KEY}": ""}}', f'{{"{KEY}": "{PLACEHOLDER}"}}', f'{{"{KEY}": "{good}",}}']
+    answers = iter(replies)
+    with stand_in_server(lambda body: (200, completion(next(answers)))) as server:
+        row = rewrite({"c1": given}, server.client(), sentences, EMBEDDED)["c1"]
+        sent = server.received
+    assert (row["status"], row["caption"], row["attempts"], row["prompt_tokens"]) == ("rewritten", good, 4, 28)
+    assert row["last_answer"] is None
+    assert [body["seed"] for body in sent] == [attempt_seed("c1", k) for k in range(4)]
+    assert len({body["seed"] for body in sent}) == 4
+    assert [body["temperature"] for body in sent] == [0.0, 0.4, 0.4, 0.4]
+    assert sent[0]["response_format"]["json_schema"]["schema"] == JSON_SCHEMA
+    assert attempt_seed("c1", 0) == 1043388838
+
+
+def test_what_never_fits_is_failed_and_kept(sentences: SentenceEncoder) -> None:
+    with stand_in_server(lambda body: (200, completion(f'{{"{KEY}": "A bowl of soup."}}'))) as server:
+        row = rewrite(CAPTIONS, server.client(), sentences, replace(EMBEDDED, max_attempts=2))["c2"]
+    assert (row["status"], row["caption"], row["attempts"]) == ("failed", None, 2)
+    assert "A bowl of soup." in row["last_answer"]
+    assert row["similarity"] < 0.5
+
+
+def test_a_server_that_fails_is_no_verdict_on_the_caption(sentences: SentenceEncoder) -> None:
+    with stand_in_server(lambda body: (500, b"{}")) as server:
+        result = rewrite({"c1": CAPTIONS["c1"]}, server.client(max_retries=0), sentences, EMBEDDED)["c1"]
+    assert isinstance(result, TransientError)
+
+
+def test_prompts_ask_for_the_key_and_small_ones_show_an_example() -> None:
+    large, small = load_prompt("rewrite"), load_prompt("rewrite_small")
+    assert f'{{"{KEY}": "{PLACEHOLDER}"}}' in large.text
+    assert [turn["role"] for turn in large.messages("A cat.")] == ["user"]
+    assert large.messages("A cat.")[0]["content"].endswith("Description:\nA cat.")
+    assert [turn["role"] for turn in small.messages("A cat.")] == ["system", "user", "assistant", "user"]
+    for given, wanted in small.examples:
+        check_rewrite(wanted, given, 1.0, EMBEDDED)
+
+
+def test_with_rewriting_off_the_caption_stays() -> None:
+    row = unchanged("c1", "A cat.")
+    assert list(row) == list(REWRITTEN_CAPTIONS.stage_columns)
+    assert (row["caption"], row["original_caption"], row["status"]) == ("A cat.", "A cat.", "unchanged")

@@ -1,0 +1,213 @@
+"""What one decode of a clip gives: stored frames and motion."""
+
+import hashlib
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from curation_assets.frames.decoding import DecodedClip, decode_clip
+from curation_assets.frames.motion_engines import motion_engines
+from curation_assets.frames.sampling import stored_frame_indices
+from curation_assets.raw_videos.probing import probe_video
+from curation_assets.settings import DisMotion, Frames, Motion, RawVideos
+from curation_assets.tables import FRAMES, MOTION_SCORES
+from resources.errors import InputError
+from resources.media import VideoSource, read_frames
+from resources.pictures import unpack_pictures
+from tests import videos
+
+BOTH = Motion(engines=("dis", "farneback"))
+
+
+def _source(path: Path) -> VideoSource:
+    return VideoSource.from_row({**probe_video(str(path), RawVideos()), "source_uri": str(path)})
+
+
+def _clip(source: VideoSource, first: int = 0, last: int | None = None) -> dict[str, Any]:
+    """Frames first to last (not included) of a video as a clip."""
+    frames = [(frame.pts, frame.duration) for frame in read_frames(source)]
+    span = frames[first:last]
+    return {"start_pts": span[0][0], "end_pts": sum(span[-1]), "frame_count": len(span)}
+
+
+def _decode(path: Path, first: int = 0, last: int | None = None, motion: Motion = BOTH) -> DecodedClip:
+    source = _source(path)
+    return decode_clip(_clip(source, first, last), source, frames=Frames(), motion=motion_engines(motion))
+
+
+def test_stored_frames_hold_the_uniform_eight_and_the_last() -> None:
+    assert stored_frame_indices(100) == [0, 12, 25, 37, 50, 62, 75, 87, 99]
+    assert stored_frame_indices(5) == [0, 0, 1, 1, 2, 3, 3, 4, 4]
+    assert stored_frame_indices(1) == [0] * 9
+
+
+def test_stored_pictures_are_the_frames_they_say() -> None:
+    decoded = _decode(videos.bikes(), 76, 137)
+    row = decoded.frames_row
+    assert row is not None
+    assert decoded.pictures is not None
+    with av.open(str(videos.bikes())) as container:
+        truth = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)][76:137]
+    pictures = unpack_pictures(decoded.pictures)
+    for index, picture in zip(row["frame_indices"], pictures, strict=True):
+        distances = [np.abs(frame.astype(int) - picture).mean() for frame in truth]
+        assert int(np.argmin(distances)) == index
+    assert row["frame_indices"] == stored_frame_indices(61)
+    assert row["frame_times_s"] == [index / 25 for index in row["frame_indices"]]
+    assert (row["width"], row["height"]) == (640, 272)
+    assert row["frames_sha256"] == hashlib.sha256(decoded.pictures).hexdigest()
+    assert decoded.decoded_frames == 61
+
+
+def test_columns_are_those_of_the_tables() -> None:
+    decoded = _decode(videos.plain())
+    assert decoded.frames_row is not None
+    assert set(decoded.frames_row) < set(FRAMES.stage_columns)
+    for row in decoded.motion.values():
+        assert isinstance(row, dict)
+        assert ["clip_id", *row] == list(MOTION_SCORES.stage_columns)
+
+
+def test_large_pictures_are_stored_smaller_and_small_ones_as_they_are() -> None:
+    source = _source(videos.rotated(90))
+    clip = _clip(source)
+    for longest_side_px, size in ((64, (48, 64)), (1024, (48, 64))):
+        row = decode_clip(clip, source, frames=Frames(longest_side_px=longest_side_px), motion={}).frames_row
+        assert row is not None
+        assert (row["width"], row["height"]) == size
+    pan = _source(videos.pan(10))
+    row = decode_clip(_clip(pan), pan, frames=Frames(longest_side_px=320), motion={}).frames_row
+    assert row is not None
+    assert (row["width"], row["height"]) == (320, 180)
+
+
+def test_decoding_again_gives_the_same_bytes_and_scores() -> None:
+    assert _decode(videos.bikes(), 30, 76) == _decode(videos.bikes(), 30, 76)
+
+
+def test_scores_do_not_depend_on_what_else_is_asked_for() -> None:
+    source = _source(videos.bikes())
+    clip = _clip(source, 30, 76)
+    engines = motion_engines(BOTH)
+    together = decode_clip(clip, source, frames=Frames(), motion=engines)
+    for name in engines:
+        alone = decode_clip(clip, source, frames=None, motion={name: engines[name]})
+        assert alone.motion == {name: together.motion[name]}
+        assert alone.pictures is None
+    assert decode_clip(clip, source, frames=Frames(), motion={}).pictures == together.pictures
+
+
+def test_a_clip_of_one_frame_keeps_its_pictures_and_says_why_motion_is_missing() -> None:
+    decoded = _decode(videos.one_frame())
+    assert decoded.frames_row is not None
+    assert decoded.frames_row["frame_indices"] == [0] * 9
+    for failure in decoded.motion.values():
+        assert isinstance(failure, InputError)
+        assert "two frames" in str(failure)
+
+
+def test_pictures_too_small_for_an_engine_fail_that_engine_alone() -> None:
+    decoded = _decode(videos.one_pixel())
+    assert decoded.frames_row is not None
+    assert isinstance(decoded.motion["dis"], InputError)
+    assert "1x1 px is too small" in str(decoded.motion["dis"])
+    assert isinstance(decoded.motion["farneback"], dict)
+
+
+def test_a_file_that_changed_is_an_error() -> None:
+    source = _source(videos.bikes())
+    clip = _clip(source, 0, 30)
+    with pytest.raises(InputError, match="holds 30 frames where 31 were counted"):
+        decode_clip({**clip, "frame_count": 31}, source, frames=Frames(), motion={})
+
+
+def _score(decoded: DecodedClip, engine: str) -> float:
+    row = decoded.motion[engine]
+    assert isinstance(row, dict)
+    return float(row["motion_score"])
+
+
+@pytest.mark.parametrize("px_per_frame", [2, 4, 10, 20, 40])
+def test_dis_measures_exact_pans_within_a_tenth(px_per_frame: int) -> None:
+    expected = 100 * px_per_frame * 25 / np.hypot(640, 360)
+    assert _score(_decode(videos.pan(px_per_frame), motion=Motion()), "dis") == pytest.approx(expected, rel=0.1)
+
+
+def test_dis_depends_neither_on_frame_rate_nor_on_size() -> None:
+    expected = 100 * 10 * 25 / np.hypot(640, 360)
+    faster = videos.pan(5, rate=50, frames=50)
+    smaller = videos.pan(5, size=(320, 180))
+    for path in (faster, smaller):
+        assert _score(_decode(path, motion=Motion()), "dis") == pytest.approx(expected, rel=0.1)
+
+
+def test_nothing_moves_in_a_still_picture() -> None:
+    assert _score(_decode(videos.pan(0), motion=Motion()), "dis") < 0.1
+
+
+def test_dis_pairs_are_neighbours_spread_over_the_clip() -> None:
+    dis = motion_engines(Motion(dis=DisMotion(pairs_per_s=2)))["dis"]
+    assert dis.pairs(250, 10.0, 25.0)[:3] == [(6, 7), (18, 19), (31, 32)]
+    assert len(dis.pairs(250, 10.0, 25.0)) == 20
+    assert dis.pairs(2, 0.08, 25.0) == [(0, 1)]
+    assert dis.pairs(3, 3.0, 1.0) == [(0, 1), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("frame_count", "rate", "pairs"),
+    [
+        (50, 25.0, [(0, 12), (12, 24), (24, 36), (36, 48)]),
+        (30, 30000 / 1001, [(0, 14), (14, 28)]),
+        (4, 1.0, [(0, 1), (1, 2), (2, 3)]),
+        (5, 25.0, [(0, 4)]),
+    ],
+)
+def test_farneback_compares_the_frames_easyanimate_compares(
+    frame_count: int, rate: float, pairs: list[tuple[int, int]]
+) -> None:
+    engine = motion_engines(BOTH)["farneback"]
+    assert engine.pairs(frame_count, frame_count / rate, rate) == pairs
+
+
+def test_farneback_is_easyanimates_score_of_the_same_frames() -> None:
+    import cv2
+
+    decoded = _decode(videos.bikes(), 76, 137)
+    capture = cv2.VideoCapture(str(videos.bikes()))
+    shown = [capture.read()[1] for _ in range(137)][76:]
+    grey = [cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) for frame in shown[::12]]
+    magnitudes = []
+    for first, second in pairwise(grey):
+        flow = cv2.calcOpticalFlowFarneback(first, second, None, 0.5, 3, 15, 3, 5, 1.2, 0)  # type: ignore[call-overload]
+        magnitudes.append(np.mean(cv2.cartToPolar(flow[..., 0], flow[..., 1])[0]))
+    assert _score(decoded, "farneback") == pytest.approx(np.mean(magnitudes), rel=0.01)
+
+
+def test_main_score_and_spread_are_those_of_the_pairs() -> None:
+    row = _decode(videos.bikes(), 76, 137).motion["dis"]
+    assert isinstance(row, dict)
+    scores = row["pair_scores"]
+    assert len(scores) == len(row["pair_frames"]) == 5
+    assert row["motion_score"] == pytest.approx(np.mean(scores), abs=1e-5)
+    assert (row["motion_min"], row["motion_max"]) == (min(scores), max(scores))
+    assert row["motion_p90"] == pytest.approx(np.percentile(scores, 90), abs=2e-5)
+
+
+def test_the_time_between_two_frames_is_their_own() -> None:
+    source = _source(videos.variable_frame_rate())
+    row = decode_clip(
+        _clip(source), source, frames=None, motion=motion_engines(Motion(dis=DisMotion(pairs_per_s=60)))
+    ).motion["dis"]
+    assert isinstance(row, dict)
+    assert len(row["pair_scores"]) == 9
+    slow = VideoSource(**{**vars(source), "time_base": Fraction(2, 1000)})
+    half = decode_clip(
+        _clip(slow), slow, frames=None, motion=motion_engines(Motion(dis=DisMotion(pairs_per_s=60)))
+    ).motion["dis"]
+    assert isinstance(half, dict)
+    assert half["motion_score"] == pytest.approx(row["motion_score"] / 2, abs=1e-4)
