@@ -2,11 +2,12 @@
 
     python benchmarks/calibrate.py
 
-Good clips are real footage, photos moved at a known speed, and these made as dim, bright, soft or pale as a
-curator would still accept. Bad clips have one fault added, as mild as a curator would still reject. None of them
-is among the demo's videos; all go through the pipeline's own decoding, stored JPEGs and engines. A bound lies midway between the worst good clip and the mildest bad
-one: the arithmetic mean for shares and cosines, the geometric mean for scales that span decades. Text confidence
-gives `text.min_confidence`: "good" is the surest reading where there is no text, "bad" that of a faint subtitle.
+Good clips are real footage, photos moved at a known speed, and these made as dim, bright, soft or pale as a curator
+would still accept. Bad clips have one fault added, as mild as a curator would still reject. None of them is among the
+demo's videos; all go through the pipeline's own decoding, stored JPEGs and engines. A bound lies midway between the
+worst good clip and the mildest bad one: the arithmetic mean for shares and cosines, the geometric mean for scales that
+span decades. Text confidence gives `text.min_confidence`: "good" is the surest reading where there is no text, "bad"
+that of a faint subtitle.
 """
 
 import math
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import av
-import cv2
+import cv2  # noqa: TID253  # a script: nothing imports it
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,7 +38,8 @@ from resources.packages import package_file
 from resources.pictures import unpack_pictures
 from resources.text_reader import RapidOcrReader
 
-Frames = list[NDArray[np.uint8]]
+Picture = NDArray[Any]
+Frames = list[Picture]
 Fault = Callable[[Frames], Frames]
 
 FRAMES_PER_S = 25
@@ -64,7 +66,7 @@ class Filter:
 
 def photo(name: str, percent_per_s: float) -> Frames:
     """A photo panned to the left; mirrored beyond its edges."""
-    picture = cv2.cvtColor(cv2.imread(str(package_file("gradio", name))), cv2.COLOR_BGR2RGB)
+    picture = np.asarray(cv2.imread(str(package_file("gradio", name)), cv2.IMREAD_COLOR_RGB))
     scale = 1.1 * max(WIDTH / picture.shape[1], HEIGHT / picture.shape[0])
     picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     step = percent_per_s / 100 * math.hypot(WIDTH, HEIGHT) / FRAMES_PER_S
@@ -74,7 +76,7 @@ def photo(name: str, percent_per_s: float) -> Frames:
 
 def footage(package: str, name: str, start: int = 0) -> Frames:
     with av.open(str(package_file(package, name))) as container:
-        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        frames: Frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     return frames[start : start + FRAME_COUNT]
 
 
@@ -97,7 +99,7 @@ def good_clips() -> dict[str, Frames]:
     }
 
 
-def each_frame(change: Callable[[NDArray[np.uint8]], NDArray[Any]]) -> Fault:
+def each_frame(change: Callable[[Picture], Picture]) -> Fault:
     return lambda frames: [np.clip(change(frame), 0, 255).astype(np.uint8) for frame in frames]
 
 
@@ -117,7 +119,7 @@ def saturation(factor: float) -> Fault:
 def bars(share: float, axis: Literal[0, 1]) -> Fault:
     """Black bars on two sides that cover `share` of the picture."""
 
-    def cover(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def cover(frame: Picture) -> Picture:
         lines = frame.copy().swapaxes(0, axis)
         width = round(lines.shape[0] * share / 2)
         lines[:width] = lines[-width:] = 0
@@ -127,7 +129,7 @@ def bars(share: float, axis: Literal[0, 1]) -> Fault:
 
 
 def subtitled(lines: int, opacity: float = 1.0) -> Fault:
-    def write(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def write(frame: Picture) -> Picture:
         height, width = frame.shape[:2]
         plain = cv2.resize(frame, (WIDTH, round(height * WIDTH / width) // 2 * 2))
         frame = plain.copy()

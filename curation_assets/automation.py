@@ -2,9 +2,6 @@
 
 import dagster as dg
 
-SHARD_JOB = "refresh_shard"
-RELEASE_JOB = "release"
-
 
 def policy() -> dg.AutomationCondition:  # type: ignore[type-arg]
     """Refresh a shard of an asset when its inputs' data or its own code version changed, or it is missing.
@@ -34,10 +31,10 @@ def automation_sensor() -> dg.AutomationConditionSensorDefinition:
     )
 
 
-def jobs() -> list[dg.UnresolvedAssetJobDefinition]:
-    """One shard through every asset, and a release of all shards."""
-    whole = dg.AssetSelection.assets("source_files", "training_set")
-    return [
-        dg.define_asset_job(SHARD_JOB, dg.AssetSelection.all() - whole),
-        dg.define_asset_job(RELEASE_JOB, dg.AssetSelection.assets("training_set")),
-    ]
+_WHOLE = dg.AssetSelection.assets("source_files", "training_set")  # not partitioned by shard
+
+# One shard through every asset, and a release of all shards.
+JOBS = [
+    dg.define_asset_job("refresh_shard", dg.AssetSelection.all() - _WHOLE),
+    dg.define_asset_job("release", dg.AssetSelection.assets("training_set")),
+]

@@ -4,7 +4,7 @@ import os
 
 import dagster as dg
 
-from curation_assets.automation import automation_sensor, jobs
+from curation_assets.automation import JOBS, automation_sensor
 from curation_assets.captions.assets import caption_assets
 from curation_assets.clip_files.assets import clip_file_assets
 from curation_assets.clips.assets import clip_assets, scene_assets
@@ -35,7 +35,7 @@ def build_definitions(settings: Settings, home: str) -> dg.Definitions:
             *clip_file_assets(settings),
             *training_set_assets(settings),
         ],
-        jobs=jobs(),
+        jobs=JOBS,
         sensors=[automation_sensor()],
         resources={"home": Home(root=home)},
         executor=EXECUTORS[os.environ.get("CURATION_EXECUTOR", "in_process")],

@@ -226,6 +226,8 @@ class Alignment(Section):
 
 
 class AlignmentBounds(Section):
+    """0.05 let 87 % of people's captions pass with their own shot and 35 % with another, of 15 shots."""
+
     label_similarity: Bound = Bound(min=0.05)
 
 

@@ -20,7 +20,14 @@ READING = (  # columns of raw_videos: how the chosen stream is read, the same fo
     "colour_space",
     "colour_range",
 )
-SPAN = ("start_pts", "end_pts", "frame_pts", "frame_count")  # columns of clips: which frames
+SPAN = (
+    "start_frame",
+    "end_frame",
+    "start_pts",
+    "end_pts",
+    "frame_pts",
+    "frame_count",
+)  # columns of clips: which frames
 
 
 def kept_clips(reads: Frames) -> pl.DataFrame:

@@ -21,6 +21,7 @@ _OLDEST_MAJOR_VERSION = 7
 _FIRST_LINES = 3
 _LAST_LINES = 2
 _LINE_CHARACTERS = 300
+_ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
 _SIGNS_OF_A_FULL_DISK = ("No space left on device", "File too large", "Disk quota exceeded")
 _SIGNS_OF_NO_MEMORY = ("Cannot allocate memory", "malloc of size", "pthread_create() failed")
 
@@ -108,7 +109,7 @@ def _limit_memory(pid: int, memory_bytes: int) -> None:
 def _keep_lines(stream: IO[bytes], first: list[str], last: deque[str]) -> None:
     """The first lines mostly hold the cause; a damaged source can write gigabytes after them."""
     while line := stream.readline(_LINE_CHARACTERS):
-        if text := line.decode("utf-8", "replace").strip():
+        if text := _ADDRESS.sub("", line.decode("utf-8", "replace")).strip():
             if len(first) < _FIRST_LINES:
                 first.append(text)
             else:

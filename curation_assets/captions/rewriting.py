@@ -191,10 +191,10 @@ def check_rewrite(text: str, caption: str, similarity: float, rewriter: Rewriter
     quoted = [quote for quote in re.findall(r'[“"]([^“”"]+)[”"]', text) if quote.casefold() not in caption.casefold()]
     if quoted:
         raise ValueError(f"quotes text that the caption doesn't have: {quoted}")
-    words, known = _content_stems(text), set(_content_stems(caption))
-    new = [word for word in words if word not in known]
+    words, known = _content_words(text), set(_content_words(caption).values())
+    new = sorted(word for word, stem in words.items() if stem not in known)
     if len(new) > rewriter.max_new_words * len(words):
-        raise ValueError(f"too many words that the caption doesn't have: {sorted(set(new))}")
+        raise ValueError(f"too many words that the caption doesn't have: {', '.join(new)}")
 
 
 _FUNCTION_WORDS = """
@@ -207,12 +207,10 @@ where which while who whose will with within without you your
 """
 
 
-def _content_stems(text: str) -> list[str]:
-    """Words that carry meaning, without the commonest endings, so that 'running' and 'runs' are one word."""
-    function_words = set(_FUNCTION_WORDS.split())
-    words = re.findall(r"[^\W\d_]+", text.casefold())
-    stems = [re.sub(r"(?:ing|ed|es|s|ly|e)$", "", word) if len(word) > 4 else word for word in words]
-    return [s for s, word in zip(stems, words, strict=True) if word not in function_words]
+def _content_words(text: str) -> dict[str, str]:
+    """Words that carry meaning, each with its stem: without the commonest endings, 'runs' and 'running' are one."""
+    words = set(re.findall(r"[^\W\d_]+", text.casefold())) - set(_FUNCTION_WORDS.split())
+    return {word: re.sub(r"(?:ing|ed|es|s|ly|e)$", "", word) if len(word) > 4 else word for word in words}
 
 
 def _cosine(encoder: Encoder, text: str, other: str) -> float:

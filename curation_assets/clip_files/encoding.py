@@ -51,9 +51,10 @@ def encode_clip(
     destination: Path,
     limits: Limits,
 ) -> dict[str, Any]:
-    """Encode the span of `clip` (a row of `clips`) to `destination`, which appears whole and verified or not at all.
+    """Encode a span to `destination`, which appears whole and verified or not at all.
 
-    Returns the columns of `clip_files` but `clip_id` and `file_path`.
+    `clip` holds start_s, start_pts, end_pts, frame_pts and frame_count of a row of `clips`. Returns the columns
+    of `clip_files` but `clip_id` and `file_path`.
 
     Verified by decoding: number, size and timestamps of the frames, and the PSNR of the first and the last one
     against the source's. Raises InputError when the source can't be decoded or the result isn't the span,
@@ -69,6 +70,8 @@ def encode_clip(
         scratch.replace(destination)
         return row
     except InputError as failure:
+        if str(failure).startswith(source.uri):
+            raise
         raise InputError(f"{source.uri}: {failure}") from None
     except OSError as failure:
         raise TransientError(f"{destination}: can't be written ({failure.strerror or failure})") from None
@@ -85,8 +88,11 @@ def _local(source: VideoSource, copy: Path) -> Iterator[VideoSource]:
     from upath import UPath
 
     try:
-        with UPath(source.uri).open("rb") as remote, copy.open("wb") as file:
-            shutil.copyfileobj(remote, file, 1 << 20)
+        try:
+            with UPath(source.uri).open("rb") as remote, copy.open("wb") as file:
+                shutil.copyfileobj(remote, file, 1 << 20)
+        except OSError as failure:
+            raise TransientError(f"{source.uri}: can't be copied here for encoding ({failure})") from None
         yield replace(source, uri=str(copy))
     finally:
         copy.unlink(missing_ok=True)
@@ -169,18 +175,16 @@ def _arguments(
 
 
 def _picture_filters(clip: Mapping[str, Any], source: VideoSource, settings: ClipFiles) -> str:
-    time_base = source.time_base
     if source.timestamps == "generated":
-        step = 1 / source.frame_rate / time_base
-        first = clip["start_frame"]
+        # They count frames: the time base is one frame.
         picked = [
-            f"trim=start_frame={first}:end_frame={clip['end_frame']}",
-            f"settb={time_base}",
-            f"setpts=round((N+{first})*{step.numerator}/{step.denominator})-({clip['start_pts']})",
+            f"trim=start_frame={clip['start_pts']}:end_frame={clip['end_pts']}",
+            f"settb={source.time_base}",
+            "setpts=N",
         ]
     else:
         picked = [
-            f"settb={time_base}",
+            f"settb={source.time_base}",
             f"trim=start_pts={clip['start_pts']}:end_pts={clip['end_pts']}",
             r"select=isnan(prev_selected_pts)+gt(pts\,prev_selected_pts)",  # reading skips such frames, too
             f"setpts=PTS-({clip['start_pts']})",
@@ -205,7 +209,7 @@ def _sound_filters(clip: Mapping[str, Any], source: VideoSource) -> str:
     """Cut to the span, moved to 0; gaps and a missing start or end become silence."""
     generated = source.timestamps == "generated"
     start_s = clip["start_s"] if generated else float(clip["start_pts"] * source.time_base)
-    duration_s = clip["end_s"] - clip["start_s"]
+    duration_s = float((clip["end_pts"] - clip["start_pts"]) * source.time_base)
     return ",".join(
         [
             f"atrim=start={start_s:.6f}:end={start_s + duration_s:.6f}",
@@ -220,11 +224,13 @@ def _sound_filters(clip: Mapping[str, Any], source: VideoSource) -> str:
 
 def _is_variable(clip: Mapping[str, Any]) -> bool:
     """Whether frame durations differ by more than the rounding of timestamps."""
-    if clip["frame_pts"] is None:
-        return False
-    stamps = [*clip["frame_pts"], clip["end_pts"]]
+    stamps: list[int] = [*_timestamps(clip), clip["end_pts"]]
     steps = [later - earlier for earlier, later in pairwise(stamps)]
-    return max(steps) - min(steps) > 1
+    return max(steps) > min(steps) + 1
+
+
+def _timestamps(clip: Mapping[str, Any]) -> list[int]:
+    return frame_timestamps({**clip, "start_frame": 0, "end_frame": clip["frame_count"]})
 
 
 def _file_size(source: VideoSource, settings: ClipFiles) -> tuple[int, int]:
@@ -265,7 +271,7 @@ def _verify(clip: Mapping[str, Any], source: VideoSource, settings: ClipFiles, s
             times.append(frame.pts * time_base)
     except (InputError, av.FFmpegError, ValueError) as failure:
         raise _Mismatch(f"it can't be read back ({failure})") from None
-    stamps = frame_timestamps(clip)
+    stamps = _timestamps(clip)
     if size != (width, height):
         raise _Mismatch(f"its pictures are {size[0]}x{size[1]}, not {width}x{height}")
     if len(times) != len(stamps):

@@ -45,7 +45,7 @@ def make_release(
         exports = [f"exports/{name}/{file}" for file in EXPORTS]
         if not same or any(files.size(path) is None for path in exports):
             listed = samples.select(list(TRAINING_MANIFEST.stage_columns))
-            write_exports(listed, files.local_path(f"exports/{name}"), paths, files.root)
+            write_exports(listed, files.local_path(f"exports/{name}"), paths, str(files.root))
         if same:
             return Release(name, samples.height, before.height, exports, table.version())
         row = _row(name, samples, digest, settings, versions, exports, run_id)

@@ -21,7 +21,7 @@ from resources.packages import package_file, package_version
 
 RECORD = "samples.json"
 FILMS_AT_ONCE = 2
-SCALING = "bicubic+accurate_rnd+bitexact"  # equal on every processor
+SCALING = "bicubic+accurate_rnd+bitexact"  # so that pixels don't depend on the processor
 VIDEO_OPTIONS = "-c:v libx264 -preset veryfast -crf 20 -threads 1 -colorspace bt709"
 AUDIO_OPTIONS = "-map [sound] -c:a aac -b:a 64k"
 FILE_OPTIONS = "-map_metadata -1 -fflags +bitexact -flags +bitexact -f mp4"
@@ -107,7 +107,7 @@ def compose(film: Film, folder: Path, made: Made) -> Sample:
     if not _is_made(target, recipe, made):
         inputs = [argument for origin in origins for argument in ("-i", f"file:{origin}")]
         partial = target.with_name(f"{target.name}.part").resolve()
-        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), *["-nostdin", "-v", "error", "-y"]]
+        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y"]
         # The font is looked up in the working folder, so that its path needs no escaping.
         font_folder = package_file(FONT_PACKAGE, FONT).parent
         run = subprocess.run(

@@ -39,7 +39,8 @@ def probed(path: Path) -> Probed:
 
 
 def span(video: Probed, start: int, end: int) -> dict[str, Any]:
-    return {**video.timeline.span(start, end), "frame_count": end - start}
+    columns = {**video.timeline.span(start, end), "frame_count": end - start}
+    return {name: columns[name] for name in ("start_s", "start_pts", "end_pts", "frame_pts", "frame_count")}
 
 
 def encode(
@@ -127,6 +128,20 @@ def test_sound_stays_with_the_picture(container, tmp_path):
     samples = np.concatenate([f.to_ndarray()[0] for f in frames])
     heard_s = float(frames[0].pts * frames[0].time_base) + int(np.argmax(np.abs(samples) > 0.02)) / rate
     assert heard_s == pytest.approx(tone_from_s - start / 25, abs=1024 / rate)
+
+
+def test_missing_sound_becomes_silence_of_the_same_length(tmp_path):
+    gaps = "aselect='between(t,1,1.5)+gte(t,2.5)'"  # of the source; the clip starts at 0.4 s
+    made = videos.numbered("gaps.mkv", *X264, "-filter:a", gaps, frames=100)
+    row, path = encode(probed(made), 10, 90, tmp_path)
+    with av.open(str(path)) as container:
+        frames = list(container.decode(audio=0))
+    rate = frames[0].sample_rate
+    samples = np.concatenate([frame.to_ndarray()[0] for frame in frames])
+    assert len(samples) / rate == pytest.approx(row["duration_s"], abs=1024 / rate)
+    for middle_s, heard in ((0.3, False), (0.85, True), (1.6, False), (2.6, True)):
+        middle = round(middle_s * rate)
+        assert (np.abs(samples[middle - 1000 : middle + 1000]).max() > 0.02) == heard
 
 
 def test_sound_that_ends_early_is_followed_by_silence(tmp_path):
@@ -222,7 +237,7 @@ def test_rgb_sources_keep_their_colours(tmp_path):
     made = videos.ffmpeg("rgb.mkv", "-i", str(videos.quadrants()), "-c:v", "ffv1", "-pix_fmt", "bgr0")
     video = probed(made)
     assert video.source.colour_space == "rgb"
-    row, path = encode(video, 0, 5, tmp_path)
+    _, path = encode(video, 0, 5, tmp_path)
     assert probed(path).source.colour_space == "bt709"
     wanted = next(iter(read_frames(video.source))).rgb()[5::16, 5::16]
     assert np.abs(decoded(path)[0][0][5::16, 5::16].astype(int) - wanted).max() < 12

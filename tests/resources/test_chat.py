@@ -134,6 +134,7 @@ def test_a_consumer_may_stop_early() -> None:
 
 
 def test_requests_after_a_server_died_fail_at_once() -> None:
+    others = language_models()
     with embedded_llm_server() as url:
         client = ChatClient(url, embedded_llm_identity().model, concurrency=2, max_retries=1)
         client.check()
@@ -146,7 +147,7 @@ def test_requests_after_a_server_died_fail_at_once() -> None:
 
         results = client.complete_all(requests())
         _, first = next(results)
-        [child] = _children()
+        [child] = language_models() - others
         os.kill(child, signal.SIGKILL)
         rest = [result for _, result in results]
     assert isinstance(first, ChatAnswer)
@@ -157,9 +158,9 @@ def test_requests_after_a_server_died_fail_at_once() -> None:
     assert sum("not sent" in str(failure) for failure in failures) >= 190
 
 
-def _children() -> list[int]:
-    """Processes of this one that serve the language model."""
-    found = []
+def language_models() -> set[int]:
+    """This process's children that serve the language model."""
+    found = set()
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             parent = int(status.read_text().rpartition(")")[2].split()[1])
@@ -167,7 +168,7 @@ def _children() -> list[int]:
         except OSError:
             continue
         if parent == os.getpid() and b"resources.llama_server" in command:
-            found.append(int(status.parent.name))
+            found.add(int(status.parent.name))
     return found
 
 

@@ -1,0 +1,98 @@
+"""The training set as files: what EasyAnimate's trainer reads, and the whole manifest in three formats."""
+
+import io
+import json
+import os
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+EXPORTS = ("train.json", "train.csv", "train.jsonl", "train.parquet")
+TRAINER_COLUMNS = ("file_path", "text", "type", "width", "height")
+
+_FORMULA = r"^[=+\-@\t\r]"
+
+
+def write_exports(
+    samples: pl.DataFrame, folder: Path, paths: Literal["relative", "absolute"], home: str | os.PathLike[str]
+) -> list[Path]:
+    """Write `samples` (columns of `training_manifest`) as EXPORTS into `folder`; returns the files.
+
+    `train.json` is an array of objects with the columns the trainer reads; the others hold every column, with
+    `listing` taken apart into `listing.<name>`. Samples are in order of clip_id and the bytes depend on
+    nothing else. `file_path` is relative to `home` or, with "absolute", starts with it.
+
+    In `train.csv` lists are JSON, and text that a spreadsheet would run as a formula (it starts with = + - @ or
+    a control character) begins with a single quote; train from one of the others where that matters.
+    """
+    samples = samples.sort("clip_id")
+    if paths == "absolute":
+        samples = samples.with_columns(file_path=pl.lit(f"{str(home).rstrip('/')}/") + pl.col("file_path"))
+    samples = _with_listing_columns(samples)
+    rows = samples.to_dicts()
+    brief = [{name: row[name] for name in TRAINER_COLUMNS} for row in rows]
+    contents = (
+        (json.dumps(brief, indent=2, ensure_ascii=False) + "\n").encode(),
+        _csv(samples),
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode(),
+        _parquet(samples),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / name for name in EXPORTS]
+    for file, content in zip(files, contents, strict=True):
+        _write(file, content)
+    return files
+
+
+def _with_listing_columns(samples: pl.DataFrame) -> pl.DataFrame:
+    listings: list[dict[str, Any]] = [json.loads(text) if text else {} for text in samples["listing"]]
+    names = sorted({name for listing in listings for name in listing})
+    columns = [_column(f"listing.{name}", [listing.get(name) for listing in listings]) for name in names]
+    return samples.drop("listing").with_columns(columns)
+
+
+def _column(name: str, values: Sequence[Any]) -> pl.Series:
+    """Values of one kind as they are, whole and other numbers as floats, anything else as JSON."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {int, float}:
+        kinds = {float}
+    for kind, dtype in ((str, pl.String), (bool, pl.Boolean), (float, pl.Float64), (int, pl.Int64)):
+        if kinds == {kind} and (kind is not int or all(v is None or abs(v) < 2**63 for v in values)):
+            return pl.Series(name, values, dtype, strict=kind is not float)
+    texts = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
+    return pl.Series(name, texts, pl.String)
+
+
+def _csv(samples: pl.DataFrame) -> bytes:
+    columns = []
+    for column in samples.iter_columns():
+        if column.dtype.is_nested():
+            texts = [json.dumps(value, ensure_ascii=False) for value in column.to_list()]
+            column = pl.Series(column.name, texts, pl.String)
+        columns.append(column)
+    text = pl.col(pl.String)
+    guarded = pl.DataFrame(columns).with_columns(
+        pl.when(text.str.contains(_FORMULA)).then(pl.lit("'") + text).otherwise(text).name.keep()
+    )
+    return guarded.write_csv().encode()
+
+
+def _parquet(samples: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    samples.write_parquet(buffer)
+    return buffer.getvalue()
+
+
+def _write(file: Path, content: bytes) -> None:
+    scratch = file.with_name(f".{file.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with scratch.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        scratch.replace(file)
+    finally:
+        scratch.unlink(missing_ok=True)
