@@ -1,6 +1,10 @@
 """The one automation policy and the jobs."""
 
+from collections.abc import Sequence
+
 import dagster as dg
+
+WHOLE = (dg.AssetKey("source_files"), dg.AssetKey("training_set"))  # not partitioned by shard
 
 
 def policy() -> dg.AutomationCondition:  # type: ignore[type-arg]
@@ -20,21 +24,24 @@ def policy() -> dg.AutomationCondition:  # type: ignore[type-arg]
     )
 
 
+def with_policy(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    """The assets under the policy; those that span all shards are made on demand or by schedule instead."""
+
+    def policed(spec: dg.AssetSpec) -> dg.AssetSpec:
+        return spec if spec.key in WHOLE else spec.replace_attributes(automation_condition=policy())
+
+    return list(dg.map_asset_specs(policed, assets))
+
+
 def automation_sensor() -> dg.AutomationConditionSensorDefinition:
     """Off until somebody switches it on in the UI."""
     return dg.AutomationConditionSensorDefinition(
-        "refresh_what_changed",
-        target=dg.AssetSelection.all(),
-        default_status=dg.DefaultSensorStatus.STOPPED,
-        default_condition=policy(),
-        use_user_code_server=True,
+        "refresh_what_changed", target=dg.AssetSelection.all(), default_status=dg.DefaultSensorStatus.STOPPED
     )
 
 
-_WHOLE = dg.AssetSelection.assets("source_files", "training_set")  # not partitioned by shard
-
 # One shard through every asset, and a release of all shards.
 JOBS = [
-    dg.define_asset_job("refresh_shard", dg.AssetSelection.all() - _WHOLE),
+    dg.define_asset_job("refresh_shard", dg.AssetSelection.all() - dg.AssetSelection.assets(*WHOLE)),
     dg.define_asset_job("release", dg.AssetSelection.assets("training_set")),
 ]

@@ -77,9 +77,11 @@ def _run(options: argparse.Namespace) -> int:
     from curation_assets import headless, summary
     from resources.delta_store import DeltaStore
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     terminal = logging.getLogger("reelhouse")
-    terminal.addHandler(RichHandler(console=console, show_path=False, show_level=False, markup=False))
+    terminal.addHandler(
+        RichHandler(console=console, show_path=False, show_level=False, markup=False, log_time_format="%H:%M:%S")
+    )
     terminal.setLevel(logging.INFO)
     home = home_path()
     try:
@@ -110,6 +112,7 @@ def _run(options: argparse.Namespace) -> int:
         if registered and "training_set" in wanted:
             run.release()
 
+        summary.print_departures(console, settings)
         summary.print_assets(console, run.outcome.materialized)
         failed = [
             *(("step", "", message) for message in run.outcome.step_failures),

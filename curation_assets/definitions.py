@@ -4,7 +4,7 @@ import os
 
 import dagster as dg
 
-from curation_assets.automation import JOBS, automation_sensor
+from curation_assets.automation import JOBS, automation_sensor, with_policy
 from curation_assets.captions.assets import caption_assets
 from curation_assets.clip_files.assets import clip_file_assets
 from curation_assets.clips.assets import clip_assets, scene_assets
@@ -21,20 +21,21 @@ EXECUTORS = {"in_process": dg.in_process_executor, "multiprocess": dg.multiproce
 
 def build_definitions(settings: Settings, home: str) -> dg.Definitions:
     """Everything Dagster shows, for one settings tree and one home."""
+    assets = [
+        *source_assets(settings),
+        *raw_video_assets(settings),
+        *scene_assets(settings),
+        *clip_assets(settings),
+        *frame_assets(settings),
+        *score_assets(settings),
+        *selection_assets(settings),
+        *caption_assets(settings),
+        *sample_selection_assets(settings),
+        *clip_file_assets(settings),
+        *training_set_assets(settings),
+    ]
     return dg.Definitions(
-        assets=[
-            *source_assets(settings),
-            *raw_video_assets(settings),
-            *scene_assets(settings),
-            *clip_assets(settings),
-            *frame_assets(settings),
-            *score_assets(settings),
-            *selection_assets(settings),
-            *caption_assets(settings),
-            *sample_selection_assets(settings),
-            *clip_file_assets(settings),
-            *training_set_assets(settings),
-        ],
+        assets=with_policy(assets),
         jobs=JOBS,
         sensors=[automation_sensor()],
         resources={"home": Home(root=home)},

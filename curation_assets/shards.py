@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,14 +25,16 @@ ALWAYS_ALLOWED_LOSS = 1  # one file gone is no outage, however small the source
 
 @dataclass
 class Registration:
-    """What a registration found; `shards` are all that exist afterwards."""
+    """What a registration found; `unreadable` files are among the hashed, `shards` are all that exist afterwards."""
 
     files: int = 0
     hashed: int = 0
+    unreadable: int = 0
     added: int = 0
     vanished: int = 0
     rows: int = 0
     version: int = 0
+    seconds: float = 0.0
     data_version: str = ""
     shards: list[str] = field(default_factory=list)
     touched: list[str] = field(default_factory=list)
@@ -46,6 +49,7 @@ def register(sources: Mapping[str, Source], limits: Shards, store: DeltaStore, r
     goes to its source's newest shard until that is full. A source that can't be read, or that lost too many files
     at once, is reported in `source_errors` and none of its rows change.
     """
+    started = time.monotonic()
     hashes: dict[tuple[str, int | None, int | None], str | OSError] = {}
     for _ in range(MAX_CONFLICTS):
         handle = store.open(SOURCE_FILES.name, SOURCE_FILES.schema)
@@ -68,6 +72,7 @@ def register(sources: Mapping[str, Source], limits: Shards, store: DeltaStore, r
             report.version = handle.version() if unchanged else store.replace(handle, after, None, {"run_id": run_id})
         except Conflict:
             continue
+        report.seconds = time.monotonic() - started
         return report
     raise SourceError(f"source_files was changed {MAX_CONFLICTS} times by others meanwhile; run the registration again")
 
@@ -137,6 +142,7 @@ def _hash_new(
     with ThreadPoolExecutor(available_cores()) as threads:  # hashing releases the interpreter's lock
         for entry, result in zip(new, threads.map(hash_one, new), strict=True):
             hashes[_stamp(entry)] = result
+            report.unreadable += isinstance(result, OSError)
     report.hashed += len(new)
 
 

@@ -1,7 +1,7 @@
 """What a run did, for the terminal: counts per asset, clips by reason, failures, first samples."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import polars as pl
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as TerminalTable
 
+from curation_assets.settings import Settings, result_settings
 from curation_assets.tables import TABLES
 from resources.delta_store import DeltaStore
 
@@ -103,11 +104,37 @@ def printable(text: str) -> str:
 
 
 def print_samples(console: Console, store: DeltaStore) -> None:
-    columns = ["clip_id", "width", "height", "duration_s", "motion_score", "semantic_score", "text"]
     handle = store.open("training_manifest", TABLES["training_manifest"].schema)
-    rows = store.scan(handle).select(columns).sort("clip_id").head(FIRST_SAMPLES).collect()
-    table = TerminalTable(*columns, box=box.SIMPLE_HEAD)
-    for row in rows.rows():
-        shown = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in row)
-        table.add_row(*(escape(printable(text)) for text in shown))
-    console.print(table)
+    rows = store.scan(handle).sort("clip_id").head(FIRST_SAMPLES).collect()
+    console.print("The first samples:")
+    for row in rows.iter_rows(named=True):
+        console.print(
+            f"  {row['clip_id']}  {row['width']}x{row['height']}, {row['duration_s']:.2f} s, "
+            f"motion {row['motion_score']:.3g}, semantic {row['semantic_score']:.3g}, {row['file_path']}\n"
+            f"    {printable(row['text'])}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def print_departures(console: Console, settings: Settings) -> None:
+    """Settings whose value isn't the default; the defaults are EasyAnimate's rules on embedded engines."""
+    departures = list(_departures(result_settings(settings), result_settings(Settings()), ()))
+    if departures:
+        console.print("Settings that depart from the defaults (EasyAnimate's rules):")
+    for key, value, default in departures:
+        console.print(f"  {key}: {value} instead of {default}", markup=False, soft_wrap=True)
+
+
+def _departures(
+    values: dict[str, Any], defaults: dict[str, Any], prefix: tuple[str, ...]
+) -> Iterator[tuple[str, Any, Any]]:
+    for name, value in values.items():
+        path = (*prefix, name)
+        if path == ("sources",):
+            continue
+        if isinstance(value, dict):
+            yield from _departures(value, defaults[name], path)
+        elif value != defaults[name]:
+            yield ".".join(path), value, defaults[name]

@@ -68,13 +68,13 @@ class DeltaStore:
         """
         if shard is not None and not rows.get_column(PARTITION).eq(shard).all():
             raise ValueError(f"rows of another shard in a write of {shard!r}")
-        quoted = None if shard is None else f"{PARTITION} = '{shard.replace(chr(39), chr(39) * 2)}'"
+        quoted = "true" if shard is None else f"{PARTITION} = '{shard.replace(chr(39), chr(39) * 2)}'"
         try:
             write_deltalake(
                 handle,
                 rows,
                 mode="overwrite",
-                predicate=quoted,
+                predicate=quoted,  # without one, rows that another writer adds meanwhile would survive an overwrite of all
                 commit_properties=CommitProperties(max_commit_retries=_COMMIT_RETRIES, custom_metadata=dict(note)),
             )
         except CommitFailedError as failure:

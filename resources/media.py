@@ -276,6 +276,8 @@ def _decode(
         context.options = {"max_pixels": str(source.pixel_limit)}
         context.thread_count = 1
         if seek_pts is not None:
+            if container.format.name == "mpeg":
+                return  # MPEG-PS has too few timestamps: after a seek frames get their neighbours'
             reorder_depth = context.reorder_depth
             try:
                 container.seek(seek_pts, stream=stream)

@@ -20,12 +20,12 @@ MIN_COLOUR_SHARE = 0.15
 MAX_COLOURS = 2
 DARK_LUMA, BRIGHT_LUMA = 60.0, 170.0
 
-# Upper bounds of DIS flow at 320 px, px per frame, and the words for what lies below them. Real footage leaves a
-# gap between 0.5 and 1.2.
+# Upper bounds of the motion score of engine `dis`, percent of the diagonal per second, and the words for what lies
+# below. At 25 frames/s they are 0.2, 1 and 4 px a frame at 320 px; real footage has a gap between 0.5 and 1.2 px.
 DIS_MOTION_BANDS: tuple[tuple[float, str], ...] = (
-    (0.2, "hardly any motion"),
-    (1.0, "little motion"),
-    (4.0, "moderate motion"),
+    (1.4, "hardly any motion"),
+    (7.0, "little motion"),
+    (27.0, "moderate motion"),
     (float("inf"), "strong motion"),
 )
 

@@ -75,12 +75,20 @@ def source_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
 
 def _registration_metadata(found: Registration, home: Home) -> dict[str, dg.MetadataValue]:
-    counts = ("files", "hashed", "added", "vanished")
+    counts = {
+        "inputs": found.files,
+        "computed": found.hashed - found.unreadable,
+        "reused": found.files - found.hashed - (len(found.failures) - found.unreadable),
+        "failed": len(found.failures),
+        "added": found.added,
+        "vanished": found.vanished,
+    }
     failures = [dg.TableRecord({"file": path, "error": error}) for path, error in found.failures]
     return {
         "dagster/row_count": dg.MetadataValue.int(found.rows),
         "dagster/uri": dg.MetadataValue.text(home.store().location(SOURCE_FILES.name)),
-        **{name: dg.MetadataValue.int(getattr(found, name)) for name in counts},
+        **{name: dg.MetadataValue.int(count) for name, count in counts.items()},
+        "seconds": dg.MetadataValue.float(round(found.seconds, 3)),
         "shards": dg.MetadataValue.json(found.shards),
         "delta_version": dg.MetadataValue.int(found.version),
         "failures": dg.MetadataValue.table(

@@ -92,7 +92,7 @@ def _entry(relative: str, path: Path, root: Path | None, listing: dict[str, Any]
 
     if shown != relative:
         return refused("the file name is not UTF-8; rename the file")
-    if root is not None and not path.resolve().is_relative_to(root):
+    if root is not None and not Path(os.path.realpath(path)).is_relative_to(root):
         return refused("a link that leaves the source's folder; copy the file into it, or make its folder a source")
     try:
         found = path.stat()

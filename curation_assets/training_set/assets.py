@@ -104,6 +104,10 @@ def _metadata(release: Release) -> dict[str, dg.MetadataValue]:
     return {
         "release": dg.MetadataValue.text(release.name),
         "dagster/row_count": dg.MetadataValue.int(release.releases),
+        "inputs": dg.MetadataValue.int(release.samples),
+        "computed": dg.MetadataValue.int(release.samples if release.is_new else 0),
+        "reused": dg.MetadataValue.int(0 if release.is_new else release.samples),
+        "seconds": dg.MetadataValue.float(round(release.seconds, 3)),
         "samples": dg.MetadataValue.int(release.samples),
         "exports": dg.MetadataValue.json(release.exports),
         "delta_version": dg.MetadataValue.int(release.version),

@@ -38,7 +38,7 @@ def caption_tokens(text: str) -> int:
     """An estimate of the tokens of `text`; tokenizers differ by trainer and none need be installed.
 
     One for each digit, punctuation mark and ideograph; one for each nine letters begun of an English word, each
-    three of a word with other letters; one for the end. For English prose within a few per cent of BERT's
+    three of a word with other letters; one for the end. For English prose within 15 % of BERT's
     WordPiece; a warning made from it means "about".
     """
     return 1 + sum(_piece_tokens(piece) for piece in _PIECE.findall(text))

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,12 +28,15 @@ class Release:
     releases: int
     exports: list[str]
     version: int
+    is_new: bool
+    seconds: float
 
 
 def make_release(
     store: DeltaStore, files: Files, settings: str, paths: Literal["relative", "absolute"], run_id: str
 ) -> Release:
     """Release all samples there are; the newest release is returned where it holds the same under the same settings."""
+    started = time.monotonic()
     for _ in range(MAX_CONFLICTS):
         table = store.open(TRAINING_SET.name, TRAINING_SET.schema)
         before = store.read(table, list(TRAINING_SET.schema))
@@ -47,14 +51,16 @@ def make_release(
             listed = samples.select(list(TRAINING_MANIFEST.stage_columns))
             write_exports(listed, files.local_path(f"exports/{name}"), paths, str(files.root))
         if same:
-            return Release(name, samples.height, before.height, exports, table.version())
+            return Release(
+                name, samples.height, before.height, exports, table.version(), False, time.monotonic() - started
+            )
         row = _row(name, samples, digest, settings, versions, exports, run_id)
         after = pl.concat([before, pl.DataFrame([row], schema=TRAINING_SET.schema)])
         try:
             version = store.replace(table, after, RELEASES, {"run_id": run_id, "release": name})
         except Conflict:
             continue
-        return Release(name, samples.height, after.height, exports, version)
+        return Release(name, samples.height, after.height, exports, version, True, time.monotonic() - started)
     raise TransientError(f"other runs made {MAX_CONFLICTS} releases meanwhile; run this one again")
 
 

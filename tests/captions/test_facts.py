@@ -36,7 +36,7 @@ def test_a_guess_is_called_a_guess(probabilities: list[float], shown: str) -> No
 
 
 def test_only_what_is_known_is_told() -> None:
-    assert caption([0] * 5, motion_score=7.0, pictures=[BLUE, GREY], texts=["SALE"], duration_s=8.2) == (
+    assert caption([0] * 5, motion_score=40.0, pictures=[BLUE, GREY], texts=["SALE"], duration_s=8.2) == (
         "An 8-second clip with strong motion and mostly blue and grey colours. The text “SALE” can be read in it."
     )
     assert caption([0] * 5, pictures=[GREY // 4], duration_s=0.3).startswith("A 1-second dark clip ")

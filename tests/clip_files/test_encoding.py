@@ -77,13 +77,7 @@ MPEG2 = ("-c:v", "mpeg2video", "-q:v", "2", "-g", "12", "-bf", "2", "-c:a", "mp2
         ("late.ts", (*X264, "-output_ts_offset", "5.3")),
         ("long_gop.ts", (*LONG_GOP, "-output_ts_offset", "5.3")),
         ("mpeg2.ts", MPEG2),
-        pytest.param(
-            "ps.mpg",
-            (*MPEG2, "-output_ts_offset", "5.3"),
-            marks=pytest.mark.xfail(
-                strict=True, reason="read_frames takes a neighbour's timestamp for the frame's after a seek in MPEG-PS"
-            ),
-        ),
+        ("ps.mpg", (*MPEG2, "-output_ts_offset", "5.3")),
         ("b_frames.avi", X264),
         ("bare.h264", (*X264, "-an")),
         ("rare_keyframes.webm", ("-c:v", "libvpx", "-g", "400", "-deadline", "realtime", "-cpu-used", "8")),
