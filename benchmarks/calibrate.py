@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import av
-import cv2  # noqa: TID253  # a script: nothing imports it
+import cv2  # a script: nothing imports it
 import numpy as np
 from numpy.typing import NDArray
 

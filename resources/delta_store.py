@@ -30,7 +30,10 @@ class DeltaStore:
         return f"{self.root}/tables/{table}"
 
     def open(self, table: str, schema: pl.Schema) -> DeltaTable:
-        """A handle on the newest version; the table is created with `schema` where there is none."""
+        """A handle on the newest version; the table is created with `schema` where there is none.
+
+        Raises OSError when it can't be created.
+        """
         for attempt in range(_CREATE_ATTEMPTS):
             try:
                 return self.snapshot(table)
@@ -44,6 +47,8 @@ class DeltaStore:
                     mode="error",
                     storage_options=self.storage_options,
                 )
+            except TableNotFoundError as failure:  # so is a folder called that can't be made
+                raise OSError(f"table {table} can't be created: {' '.join(str(failure).split())}") from None
             except DeltaError:  # another writer was first
                 time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 5)))
         return self.snapshot(table)
@@ -68,13 +73,14 @@ class DeltaStore:
         """
         if shard is not None and not rows.get_column(PARTITION).eq(shard).all():
             raise ValueError(f"rows of another shard in a write of {shard!r}")
-        quoted = "true" if shard is None else f"{PARTITION} = '{shard.replace(chr(39), chr(39) * 2)}'"
+        # "true", not none: delta-rs looks for conflicts only among rows that a predicate names
+        predicate = "true" if shard is None else f"{PARTITION} = '{shard.replace(chr(39), chr(39) * 2)}'"
         try:
             write_deltalake(
                 handle,
                 rows,
                 mode="overwrite",
-                predicate=quoted,  # without one, rows that another writer adds meanwhile would survive an overwrite of all
+                predicate=predicate,
                 commit_properties=CommitProperties(max_commit_retries=_COMMIT_RETRIES, custom_metadata=dict(note)),
             )
         except CommitFailedError as failure:

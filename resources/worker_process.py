@@ -3,6 +3,7 @@
 import os
 import pickle
 import resource
+import signal
 import struct
 import sys
 import threading
@@ -14,39 +15,44 @@ from resources.errors import EngineUnavailable, InputError, TransientError
 _HEADER = struct.Struct("!Q")
 
 
-def _answer(payload: bytes) -> object:
+def _answer(payload: bytes) -> bytes:
     try:
         function, item = pickle.loads(payload)
-        return function(item)
-    except (InputError, TransientError, EngineUnavailable) as failure:
-        return failure
-    except MemoryError:
-        return TransientError("needed more memory than execution.item_memory_bytes allows")
-    except OSError as failure:
-        return TransientError(f"{failure.strerror or failure}: {failure.filename or ''}".rstrip(": "))
+        return pickle.dumps(function(item))
     except Exception as failure:
-        where = traceback.extract_tb(failure.__traceback__)[-1]
-        place = f"{os.path.basename(where.filename)}:{where.lineno}"
-        return TransientError(f"unexpected {type(failure).__name__} at {place}: {failure}")
+        return pickle.dumps(_failure(failure))
+
+
+def _failure(failure: Exception) -> Exception:
+    """What the parent gets to see; it may not know the class of `failure`."""
+    if isinstance(failure, (InputError, TransientError, EngineUnavailable)):
+        return failure
+    if isinstance(failure, MemoryError):
+        return TransientError("needed more memory than execution.item_memory_bytes allows")
+    if isinstance(failure, OSError):
+        return TransientError(f"{failure.strerror or failure}: {failure.filename or ''}".rstrip(": "))
+    where = traceback.extract_tb(failure.__traceback__)[-1]
+    place = f"{os.path.basename(where.filename)}:{where.lineno}"
+    return TransientError(f"unexpected {type(failure).__name__} at {place}: {failure}")
 
 
 def _end_with(parent: int) -> None:
     """Stop in the middle of an item when the parent is gone; its death signal would go by thread, not by process."""
     while os.getppid() == parent:
         time.sleep(1)
-    os._exit(1)
+    os.killpg(os.getpid(), signal.SIGKILL)  # with the programs it has started
 
 
 def main() -> None:
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     limit = int(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    answers = os.fdopen(os.dup(1), "wb")
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # programs it starts must not read the requests
     os.dup2(2, 1)  # prints of libraries must not get between the answers
-    requests = sys.stdin.buffer
     while header := requests.read(_HEADER.size):
         (length,) = _HEADER.unpack(header)
-        answer = pickle.dumps(_answer(requests.read(length)))
+        answer = _answer(requests.read(length))
         answers.write(_HEADER.pack(len(answer)) + answer)
         answers.flush()
 

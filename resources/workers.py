@@ -95,37 +95,46 @@ class WorkerPool:
         self.item_timeout_s = item_timeout_s
         self.item_memory_bytes = item_memory_bytes
         self._idle: list[_Worker] = []
-        self._busy: set[_Worker] = set()
+        self._busy: dict[_Worker, threading.Event] = {}
         self._lock = threading.Lock()
         atexit.register(self.close)
 
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Iterator[tuple[Item, Result | Exception]]:
-        """Yield each item with its result or the exception it ended in, as they finish (in any order)."""
+        """Yield each item with its result or the exception it ended in, as they finish (in any order).
+
+        Raises what `items` raises and what keeps an item from being sent. An iterator that is left early stops
+        the workers that are in the middle of an item.
+        """
         feed = iter(items)
         feed_lock = threading.Lock()
-        done: queue.SimpleQueue[tuple[Item, Result | Exception] | None] = queue.SimpleQueue()
+        done: queue.SimpleQueue[tuple[Item, Result | Exception] | BaseException | None] = queue.SimpleQueue()
         stopped = threading.Event()
 
         def serve() -> None:
             worker: _Worker | None = None
-            while not stopped.is_set():
-                with feed_lock:
-                    item = next(feed, _END)
-                if item is _END:
-                    break
-                worker = worker or self._take()
-                try:
-                    done.put((item, worker.run(function, item, self.item_timeout_s)))
-                except (_Died, TimeoutError) as failure:
-                    worker.stop()
-                    done.put((item, self._explain(worker, failure)))
-                    self._drop(worker)
-                    worker = None
+            ended: BaseException | None = None
+            try:
+                while not stopped.is_set():
+                    with feed_lock:
+                        item = next(feed, _END)
+                    if item is _END:
+                        break
+                    worker = worker or self._take(stopped)
+                    if stopped.is_set():
+                        break
+                    try:
+                        done.put((item, worker.run(function, item, self.item_timeout_s)))
+                    except (_Died, TimeoutError) as failure:
+                        lost, worker = worker, None
+                        self._discard(lost)
+                        done.put((item, self._explain(lost, failure)))
+            except BaseException as failure:
+                ended = failure
             if worker:
-                self._give_back(worker)
-            done.put(None)
+                self._give_back(worker, stopped)
+            done.put(ended)
 
         threads = [threading.Thread(target=serve, daemon=True) for _ in range(self.workers)]
         for thread in threads:
@@ -134,14 +143,15 @@ class WorkerPool:
             running = len(threads)
             while running:
                 finished = done.get()
+                if isinstance(finished, BaseException):
+                    raise finished
                 if finished is None:
                     running -= 1
                 else:
                     yield finished
         finally:
             stopped.set()
-            if any(thread.is_alive() for thread in threads):
-                self._stop_busy()
+            self._stop_busy(stopped)
             for thread in threads:
                 thread.join()
 
@@ -153,29 +163,38 @@ class WorkerPool:
         for worker in idle:
             worker.stop()
 
-    def _take(self) -> _Worker:
+    def _take(self, stopped: threading.Event) -> _Worker:
+        """An idle worker that is still alive, or a new one; busy for the map that `stopped` ends."""
+        worker: _Worker | None = None
         with self._lock:
-            worker = self._idle.pop() if self._idle else None
+            while self._idle and worker is None:
+                found = self._idle.pop()
+                worker = found if found.process.poll() is None else None
         worker = worker or _Worker(self.item_memory_bytes)
         with self._lock:
-            self._busy.add(worker)
+            self._busy[worker] = stopped
         return worker
 
-    def _give_back(self, worker: _Worker) -> None:
+    def _give_back(self, worker: _Worker, stopped: threading.Event) -> None:
         with self._lock:
-            self._busy.discard(worker)
-            self._idle.append(worker)
+            if not stopped.is_set():
+                del self._busy[worker]
+                self._idle.append(worker)
+                return
+        self._discard(worker)
 
-    def _drop(self, worker: _Worker) -> None:
+    def _discard(self, worker: _Worker) -> None:
         with self._lock:
-            self._busy.discard(worker)
+            del self._busy[worker]
+        worker.stop()
 
-    def _stop_busy(self) -> None:
+    def _stop_busy(self, stopped: threading.Event | None = None) -> None:
+        """Kill the workers of one map, or of all; their threads see that they died."""
         with self._lock:
-            busy = list(self._busy)
-        for worker in busy:
-            with suppress(ProcessLookupError):
-                os.killpg(worker.process.pid, signal.SIGKILL)
+            for worker, map_stopped in self._busy.items():
+                if stopped in (None, map_stopped):
+                    with suppress(ProcessLookupError):
+                        os.killpg(worker.process.pid, signal.SIGKILL)
 
     def _explain(self, worker: _Worker, failure: Exception) -> TransientError:
         if isinstance(failure, TimeoutError):

@@ -1,0 +1,151 @@
+"""A headless Chromium driven through its DevTools protocol, with the clicks and keys of a person."""
+
+import base64
+import itertools
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from websockets.sync.client import connect
+
+# The innermost visible elements that match; `text` is all of the element's text or its aria-label.
+_FIND = """((selector, text) => {
+  const shown = e => { const r = e.getBoundingClientRect(); return r.width > 0 && r.height > 0; };
+  const says = e => e.innerText?.trim() === text || e.getAttribute('aria-label') === text;
+  const found = [...document.querySelectorAll(selector)].filter(e => shown(e) && (text === null || says(e)));
+  return found.filter(e => !found.some(other => other !== e && e.contains(other)));
+})(%s, %s)"""
+
+
+def chromium() -> str | None:
+    """The program, where the machine has one."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+class Browser:
+    """One page of a Chromium of its own; use it as a context manager."""
+
+    def __init__(self, width: int = 1600, height: int = 1000) -> None:
+        self._profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
+        program = chromium()
+        if program is None:
+            raise FileNotFoundError("no chromium on the PATH; on Debian: apt-get install chromium")
+        self._process = subprocess.Popen(
+            [
+                program,
+                "--headless=new",
+                "--no-sandbox",  # it shows nothing but our own pages, and root can't use the sandbox
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--remote-debugging-port=0",
+                f"--user-data-dir={self._profile.name}",
+                f"--window-size={width},{height}",
+                "about:blank",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._page = connect(self._page_address(), max_size=None)
+        self._ids = itertools.count(1)
+
+    def _page_address(self) -> str:
+        port_file = Path(self._profile.name) / "DevToolsActivePort"
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if port_file.exists() and (port := port_file.read_text().partition("\n")[0]):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
+                    pages = [target for target in json.load(answer) if target["type"] == "page"]
+                if pages:
+                    return str(pages[0]["webSocketDebuggerUrl"])
+            time.sleep(0.1)
+        raise TimeoutError("chromium did not open its DevTools port within 30 s")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._page.close()
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._profile.cleanup()
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """One command of the protocol."""
+        number = next(self._ids)
+        self._page.send(json.dumps({"id": number, "method": method, "params": parameters}))
+        while True:
+            message = json.loads(self._page.recv(timeout=60))
+            if message.get("id") == number:
+                if "error" in message:
+                    raise RuntimeError(f"{method}: {message['error']['message']}")
+                return dict(message["result"])
+
+    def evaluate(self, script: str) -> Any:
+        """The value of a JavaScript expression."""
+        result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in result:
+            raise RuntimeError(result["exceptionDetails"]["exception"]["description"])
+        return result["result"].get("value")
+
+    def open(self, url: str) -> None:
+        self.call("Page.navigate", url=url)
+
+    @property
+    def text(self) -> str:
+        """What the page shows."""
+        return str(self.evaluate("document.body?.innerText ?? ''"))
+
+    def wait_for(self, script: str, limit_s: float = 30) -> Any:
+        """The expression's value once it is true; TimeoutError with the page's text when it doesn't come true."""
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            if value := self.evaluate(script):
+                return value
+            time.sleep(0.2)
+        raise TimeoutError(f"after {limit_s} s still not true: {script}\nThe page shows:\n{self.text}")
+
+    def wait_for_text(self, *texts: str, limit_s: float = 30) -> None:
+        for text in texts:
+            self.wait_for(f"document.body?.innerText.includes({json.dumps(text)})", limit_s)
+
+    def click(self, text: str | None = None, selector: str = "*", limit_s: float = 30, double: bool = False) -> None:
+        """Click the middle of the first element that matches, when it is there, enabled and at rest."""
+        found = _FIND % (json.dumps(selector), json.dumps(text))
+        where = f"""(() => {{
+          const e = {found}[0];
+          if (!e || e.closest('button')?.disabled) return null;
+          e.scrollIntoViewIfNeeded();
+          const r = e.getBoundingClientRect();
+          return {{x: r.x + r.width / 2, y: r.y + r.height / 2}};
+        }})()"""
+        spot = self.wait_for(where, limit_s)
+        while (moved := self.wait_for(where, limit_s)) != spot:
+            spot = moved
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", **spot)
+        for count in (1, 2) if double else (1,):
+            for kind in ("mousePressed", "mouseReleased"):
+                self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=count, **spot)
+
+    def type(self, text: str) -> None:
+        self.call("Input.insertText", text=text)
+
+    def screenshot(self, path: Path) -> None:
+        picture = self.call("Page.captureScreenshot", format="png")["data"]
+        path.write_bytes(base64.b64decode(picture))
+
+    def resize(self, width: int, height: int, scale: float = 1) -> None:
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=False
+        )
