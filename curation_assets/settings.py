@@ -8,6 +8,7 @@ result: they enter neither fingerprints nor data versions.
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 DEFAULT_SETTINGS_FILE = "deployments/local/curation.yaml"
 DEFAULT_HOME = ".reelhouse"
+_UNREADABLE_BY_POLARS = re.compile(r"[^A-Za-z0-9/._~!$&'()*+,;:@-]")  # delta-rs hands it such paths URL-encoded
 
 
 class SettingsError(ValueError):
@@ -23,7 +25,7 @@ class SettingsError(ValueError):
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def execution(default: Any, **constraints: Any) -> Any:
@@ -383,9 +385,21 @@ def load_settings(file: str | None = None) -> Settings:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as failure:
         raise SettingsError(f"{path}: not readable as YAML: {failure}") from None
+    except OSError as failure:
+        raise SettingsError(f"{path}: {failure.strerror}; name a readable YAML file") from None
     return parse_settings(document, str(path))
 
 
 def home_path() -> str:
-    """Where tables, frames and clips lie: `CURATION_HOME`, a path or an s3:// URL."""
-    return os.environ.get("CURATION_HOME") or DEFAULT_HOME
+    """Where tables, frames and clips lie: `CURATION_HOME`, a path or an s3:// URL.
+
+    Raises SettingsError for a path below which polars doesn't find the files of a Delta table.
+    """
+    home = os.environ.get("CURATION_HOME") or DEFAULT_HOME
+    odd = set() if "://" in home else set(_UNREADABLE_BY_POLARS.findall(str(Path(home).absolute())))
+    if odd:
+        raise SettingsError(
+            f"CURATION_HOME: tables below {Path(home).absolute()} couldn't be read, because of {' '.join(sorted(odd))!r} "
+            "in the path; choose a folder named with ASCII letters, digits and ._-"
+        )
+    return home

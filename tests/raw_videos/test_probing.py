@@ -10,7 +10,7 @@ import pytest
 from curation_assets.raw_videos.probing import probe_video
 from curation_assets.settings import RawVideos
 from curation_assets.tables import RAW_VIDEOS
-from resources.errors import InputError
+from resources.errors import InputError, TransientError
 from resources.media import VideoSource, read_frames
 from tests import videos
 
@@ -94,7 +94,6 @@ def test_colours_follow_the_tags_and_else_the_number_of_lines(
 @pytest.mark.parametrize(
     ("make", "cause"),
     [
-        (lambda: videos.folder() / "nowhere.mp4", "is gone; register the source again"),
         (videos.empty, "empty; copy it again"),
         (videos.text_file, "no video container .*; convert it"),
         (videos.playlist, "no video container .*; convert it"),
@@ -110,6 +109,11 @@ def test_a_bad_file_is_named_with_cause_and_remedy(probe: Probe, make: Callable[
     with pytest.raises(InputError, match=cause) as failure:
         probe(path)
     assert str(path) in str(failure.value)
+
+
+def test_a_file_that_is_gone_is_tried_again_next_time(probe: Probe) -> None:
+    with pytest.raises(TransientError, match=r"nowhere.mp4: the file is gone; register the source again"):
+        probe(videos.folder() / "nowhere.mp4")
 
 
 def test_a_file_above_the_pixel_limit_is_refused() -> None:

@@ -17,7 +17,7 @@ SCHEMA = pl.Schema({"clip_id": pl.String, "score": pl.Float64, "pairs": pl.List(
 
 @pytest.fixture
 def store(tmp_path: Path) -> DeltaStore:
-    return DeltaStore(str(tmp_path / "a home"))
+    return DeltaStore(str(tmp_path))
 
 
 def rows(shard: str, *clips: str, score: float = 0.5) -> pl.DataFrame:

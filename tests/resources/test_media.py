@@ -9,7 +9,7 @@ import pytest
 
 from curation_assets.raw_videos.probing import probe_video
 from curation_assets.settings import RawVideos
-from resources.errors import InputError
+from resources.errors import InputError, TransientError
 from resources.media import VideoSource, read_frames
 from tests import videos
 
@@ -109,12 +109,16 @@ def test_the_settled_colours_win_over_a_frames_own_tag() -> None:
     assert next(read_frames(settled)).rgb()[0, 0] == pytest.approx(_as_standard(0.299, 0.114, True), abs=1)
 
 
-def test_a_file_without_frames_in_the_span_or_gone_is_an_error(tmp_path: Path) -> None:
+def test_a_file_without_frames_in_the_span_is_an_error() -> None:
     source = _source(videos.plain())
     with pytest.raises(InputError, match="no frame can be decoded"):
         list(read_frames(source, 10**9))
-    with pytest.raises(InputError, match="can't be read"):
-        list(read_frames(VideoSource(**{**vars(source), "uri": str(tmp_path / "gone.mp4")})))
+
+
+def test_a_file_that_is_gone_is_tried_again_next_time(tmp_path: Path) -> None:
+    gone = VideoSource(**{**vars(_source(videos.plain())), "uri": str(tmp_path / "gone.mp4")})
+    with pytest.raises(TransientError, match="restore the file"):
+        list(read_frames(gone))
 
 
 def test_a_stream_that_grew_beyond_the_limit_is_not_decoded() -> None:
