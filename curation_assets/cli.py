@@ -13,6 +13,7 @@ from pathlib import Path
 from curation_assets.settings import Settings, SettingsError, home_path, load_settings
 
 OK, FAILED, WRONG_USE = 0, 1, 2
+WORKSPACE = Path(__file__).parent.parent / "workspace.yaml"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,6 +71,8 @@ def _positive(text: str) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     settings = _overridden(load_settings(), options)
+    if not Path(options.source).exists():
+        return _wrong_use(f"{options.source}: no such folder or listing; check the path and that it is mounted")
     from dagster import DagsterInstance
     from rich.console import Console
     from rich.logging import RichHandler
@@ -178,7 +181,7 @@ def _ui(options: argparse.Namespace) -> int:
     os.environ["CURATION_HOME"] = home if "://" in home else str(Path(home).absolute())
     program = str(Path(sys.executable).with_name("dagster"))
     where = ["-h", options.host, "-p", str(options.port)]
-    os.execv(program, [program, "dev", "-m", "curation_assets.definitions", *where])
+    os.execv(program, [program, "dev", "-w", str(WORKSPACE), *where])
 
 
 def _settings(_: argparse.Namespace) -> int:

@@ -85,6 +85,7 @@ class HeadlessRun:
     def _execute(
         self, keys: list[dg.AssetKey], shard: str | None, config: dict[str, Any], tags: dict[str, str]
     ) -> bool:
+        """Whether every step succeeded. Raises KeyboardInterrupt when the user interrupted one."""
         result = self._job.execute_in_process(
             instance=self.instance,
             asset_selection=keys,
@@ -99,6 +100,9 @@ class HeadlessRun:
                 metadata = {name: value.value for name, value in made.metadata.items()}
                 self.outcome.materialized.append((made.asset_key.to_user_string(), shard, metadata))
             elif event.is_step_failure:
+                error = event.step_failure_data.error
+                if error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+                    raise KeyboardInterrupt
                 self.outcome.step_failures.append(_why(event))
         return bool(result.success)
 

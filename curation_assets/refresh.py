@@ -61,6 +61,10 @@ class Stage:
     def code_version(self) -> str:
         return f"{self.version}-{_digest([self.settings, self.engines])[:8]}"
 
+    def key_of(self, row: Row) -> tuple[str, str]:
+        """Unit and engine of a row; `engine` is a key only where a unit has a row for each."""
+        return row[self.unit], (row["engine"] or NO_ENGINE) if "engine" in self.table.key else NO_ENGINE
+
     def fingerprint(self, unit: Row, engine: str) -> str:
         data = {
             name: value
@@ -213,7 +217,7 @@ def _plan(stage: Stage, shard: str, context: Context, staging: "_Staging") -> _P
     before = store.read(handle, list(stage.table.schema), shard)
     by_key: dict[_Key, list[Row]] = defaultdict(list)
     for row in before.to_dicts():
-        by_key[row[stage.unit], row.get("engine") or NO_ENGINE].append(row)
+        by_key[stage.key_of(row)].append(row)
     in_staging = staging.rows(stage)
 
     plan = _Plan(stage, handle, before, {}, {}, {}, {}, {}, [], [])
@@ -473,7 +477,7 @@ class _Staging:
                 self._mine.append(name)
             groups: dict[tuple[_Key, str], list[Row]] = defaultdict(list)
             for row in rows:
-                groups[(row[stage.unit], row.get("engine") or NO_ENGINE), row["input_fingerprint"]].append(row)
+                groups[stage.key_of(row), row["input_fingerprint"]].append(row)
             for key, group in groups.items():
                 if all(row["error"] is None and _file_is_there(row, stage, self._files) for row in group):
                     found[key] = group

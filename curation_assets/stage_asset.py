@@ -1,10 +1,13 @@
 """Makes Dagster assets of stages: declaration in, `refresh`, report out as metadata, checks and a data version."""
 
+import html
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from curation_assets.refresh import Context, Done, Report, Stage, Work, refresh
 from curation_assets.settings import Settings, settings_hash
@@ -19,6 +22,11 @@ OWNERS = ["team:curation"]
 SETTINGS_TAG = "reelhouse/settings"
 RETRY_TAG = "reelhouse/retry_failed"
 PREVIEW_ROWS = 8
+PREVIEW_CHARACTERS = 120
+NOT_PREVIEWED = {
+    *("start_pts", "end_pts", "frame_pts", "pair_frames", "measurements", "facts", "table_versions"),
+    *("model", "revision", "sampling", "frames_sha256", "prompt_sha256", "samples_sha256"),
+}
 LISTED_FAILURES = 50
 
 TERMINAL = logging.getLogger("reelhouse")
@@ -83,10 +91,10 @@ def _spec(stage: Stage, group: str, kinds: set[str], description: str) -> dg.Ass
 
 
 def column_schema(table: Table) -> dg.TableSchema:
-    """The table's columns as the UI shows them."""
+    """The table's columns; the UI takes descriptions for Markdown, where `<rule>` would be a tag."""
     return dg.TableSchema(
         columns=[
-            dg.TableColumn(name, str(column.dtype), description=column.description)
+            dg.TableColumn(name, str(column.dtype), description=html.escape(column.description, quote=False))
             for name, column in table.columns.items()
         ]
     )
@@ -189,45 +197,60 @@ def _result(report: Report, stage: Stage, home: Home, settings: Settings) -> dg.
 
 
 def _metadata(report: Report, stage: Stage, home: Home) -> Mapping[str, dg.MetadataValue]:
-    computed = report.computed + report.failed
+    """In the order in which the UI shows it: counts, speed, failures, first rows, where it lies."""
+    store = home.store()
+    made = report.computed + report.failed
+    counts = {name: getattr(report, name) for name in (*COUNTS, *RARE_COUNTS)}
     values: dict[str, dg.MetadataValue] = {
         "dagster/partition_row_count": dg.MetadataValue.int(report.rows),
+        **{name: dg.MetadataValue.int(n) for name, n in counts.items() if n or name in COUNTS},
+        "seconds": dg.MetadataValue.float(round(report.seconds, 3)),
+    }
+    if made:
+        values["units_per_second"] = dg.MetadataValue.float(round(made / max(report.seconds, 1e-9), 3))
+    if report.failures:
+        values["failures"] = failure_table(report.failures)
+    rows = store.scan(store.snapshot(report.table, report.version), report.shard)
+    return values | {
+        "preview": preview(rows, stage.table),
+        "delta_version": dg.MetadataValue.int(report.version),
+        "dagster/uri": dg.MetadataValue.text(store.location(report.table)),
         "dagster/column_schema": dg.MetadataValue.table_schema(column_schema(stage.table)),
         "dagster/column_lineage": dg.MetadataValue.column_lineage(column_lineage(stage)),
-        "dagster/uri": dg.MetadataValue.text(home.store().location(report.table)),
-        **{name: dg.MetadataValue.int(getattr(report, name)) for name in COUNTS},
-        "delta_version": dg.MetadataValue.int(report.version),
-        "seconds": dg.MetadataValue.float(round(report.seconds, 3)),
-        "units_per_second": dg.MetadataValue.float(round(computed / max(report.seconds, 1e-9), 3)),
-        "preview": _preview(report, stage.table, home),
     }
-    if report.failures:
-        values["failures"] = dg.MetadataValue.table(
-            [dg.TableRecord({"item": item, "error": error}) for item, error in report.failures[:LISTED_FAILURES]],
-            dg.TableSchema(columns=[dg.TableColumn("item"), dg.TableColumn("error")]),
-        )
-    return values
 
 
-COUNTS = ("inputs", "computed", "reused", "failed", "blocked", "removed", "kept", "recovered")
+COUNTS = ("inputs", "computed", "reused", "failed", "blocked")
+RARE_COUNTS = ("removed", "kept", "recovered")  # said only when there are any
 
 
-def _preview(report: Report, table: Table, home: Home) -> dg.MetadataValue:
-    """The shard's first rows; long values are shortened."""
-    store = home.store()
-    names = [name for name in table.stage_columns if name != "frame_pts"]
-    rows = (
-        store.scan(store.snapshot(table.name, report.version), report.shard)
-        .select(names)
-        .sort(table.key, nulls_last=True)
-        .head(PREVIEW_ROWS)
-        .collect()
+def failure_table(failures: Sequence[tuple[str, str]]) -> dg.MetadataValue:
+    """The first failures: item and error."""
+    return dg.MetadataValue.table(
+        [dg.TableRecord({"item": item, "error": error}) for item, error in failures[:LISTED_FAILURES]],
+        dg.TableSchema(columns=[dg.TableColumn("item"), dg.TableColumn("error")]),
     )
-    records = [
-        dg.TableRecord({name: None if value is None else str(value)[:120] for name, value in row.items()})
-        for row in rows.to_dicts()
-    ]
+
+
+def preview(rows: pl.LazyFrame, table: Table) -> dg.MetadataValue:
+    """The first rows with a result, without the columns that are no reading matter."""
+    names = [name for name in table.stage_columns if name not in NOT_PREVIEWED]
+    first = rows.filter(pl.col("error").is_null()).sort(table.key).head(PREVIEW_ROWS).select(names).collect()
+    records = [dg.TableRecord({name: _readable(value) for name, value in row.items()}) for row in first.to_dicts()]
     return dg.MetadataValue.table(records, dg.TableSchema(columns=[dg.TableColumn(name) for name in names]))
+
+
+def _readable(value: Any) -> str | None:
+    """A value as a cell's text, shortened."""
+    if value is None:
+        return None
+    if isinstance(value, list):
+        text = "; ".join(_readable(item) or "" for item in value)
+    elif isinstance(value, float):
+        text = f"{value:.6g}"
+    else:
+        text = str(value)
+    return text if len(text) <= PREVIEW_CHARACTERS else text[: PREVIEW_CHARACTERS - 1] + "…"
 
 
 def _check_specs(table: Table) -> list[dg.AssetCheckSpec]:

@@ -93,7 +93,8 @@ def failures(store: DeltaStore, shards: Sequence[str], assets: Sequence[str]) ->
 def print_failures(console: Console, listed: Sequence[tuple[str, str, str]]) -> None:
     console.print(f"[bold]{len(listed)} failed:[/bold]")
     for asset, item, error in listed[:LISTED_FAILURES]:
-        console.print(f"  {asset}  {escape(printable(item))}: {escape(printable(error))}", soft_wrap=True)
+        named = f"{asset}  {item}: " if item else f"{asset}  "
+        console.print(f"  {escape(printable(named + error))}", soft_wrap=True)
     if len(listed) > LISTED_FAILURES:
         console.print(f"  and {len(listed) - LISTED_FAILURES} more; they are the rows with `error` in the tables")
 

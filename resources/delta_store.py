@@ -46,6 +46,7 @@ class DeltaStore:
                     partition_by=[PARTITION],
                     mode="error",
                     storage_options=self.storage_options,
+                    commit_properties=CommitProperties(max_commit_retries=0),  # else the second to come changes it
                 )
             except TableNotFoundError as failure:  # so is a folder called that can't be made
                 raise OSError(f"table {table} can't be created: {' '.join(str(failure).split())}") from None

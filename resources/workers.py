@@ -55,7 +55,7 @@ class _Worker:
             self.process.stdin.write(_HEADER.pack(len(payload)) + payload)
             self.process.stdin.flush()
         except BrokenPipeError:
-            raise _Died from None
+            raise self._death() from None
         (length,) = _HEADER.unpack(self._read(_HEADER.size, deadline))
         return pickle.loads(self._read(length, deadline))
 
@@ -69,9 +69,15 @@ class _Worker:
                 raise TimeoutError
             chunk = os.read(descriptor, min(length - len(received), 1 << 20))
             if not chunk:
-                raise _Died
+                raise self._death()
             received += chunk
         return bytes(received)
+
+    def _death(self) -> _Died:
+        """Its pipe is closed: let it end by itself, so that its exit status tells the cause."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=1)
+        return _Died()
 
     def stop(self) -> None:
         with suppress(ProcessLookupError):

@@ -14,6 +14,8 @@ from curation_assets.stage_asset import (
     SHARDS,
     Home,
     column_schema,
+    failure_table,
+    preview,
     require_same_settings,
     stage_asset,
 )
@@ -83,17 +85,19 @@ def _registration_metadata(found: Registration, home: Home) -> dict[str, dg.Meta
         "added": found.added,
         "vanished": found.vanished,
     }
-    failures = [dg.TableRecord({"file": path, "error": error}) for path, error in found.failures]
-    return {
+    store = home.store()
+    values: dict[str, dg.MetadataValue] = {
         "dagster/row_count": dg.MetadataValue.int(found.rows),
-        "dagster/uri": dg.MetadataValue.text(home.store().location(SOURCE_FILES.name)),
         **{name: dg.MetadataValue.int(count) for name, count in counts.items()},
         "seconds": dg.MetadataValue.float(round(found.seconds, 3)),
         "shards": dg.MetadataValue.json(found.shards),
+    }
+    if found.failures:
+        values["failures"] = failure_table(found.failures)
+    return values | {
+        "preview": preview(store.scan(store.snapshot(SOURCE_FILES.name, found.version)), SOURCE_FILES),
         "delta_version": dg.MetadataValue.int(found.version),
-        "failures": dg.MetadataValue.table(
-            failures, dg.TableSchema(columns=[dg.TableColumn("file"), dg.TableColumn("error")])
-        ),
+        "dagster/uri": dg.MetadataValue.text(store.location(SOURCE_FILES.name)),
     }
 
 

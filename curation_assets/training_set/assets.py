@@ -7,7 +7,7 @@ import polars as pl
 
 from curation_assets.refresh import Done, Stage, Work
 from curation_assets.settings import Settings, result_settings, settings_hash
-from curation_assets.stage_asset import OWNERS, Home, column_schema, require_same_settings, stage_asset
+from curation_assets.stage_asset import OWNERS, Home, column_schema, preview, require_same_settings, stage_asset
 from curation_assets.tables import TRAINING_MANIFEST, TRAINING_SET
 from curation_assets.tools import Tools
 from curation_assets.training_set.manifest import manifest_row
@@ -95,20 +95,23 @@ def _training_set(settings: Settings) -> dg.AssetsDefinition:
         release = make_release(
             home.store(), home.files(), settings_hash(settings), settings.training_set.paths, context.run_id
         )
-        return dg.MaterializeResult(metadata=_metadata(release), data_version=dg.DataVersion(release.name))
+        return dg.MaterializeResult(metadata=_metadata(release, home), data_version=dg.DataVersion(release.name))
 
     return training_set
 
 
-def _metadata(release: Release) -> dict[str, dg.MetadataValue]:
+def _metadata(release: Release, home: Home) -> dict[str, dg.MetadataValue]:
+    store = home.store()
     return {
         "release": dg.MetadataValue.text(release.name),
+        "samples": dg.MetadataValue.int(release.samples),
+        "exports": dg.MetadataValue.json(release.exports),
         "dagster/row_count": dg.MetadataValue.int(release.releases),
         "inputs": dg.MetadataValue.int(release.samples),
         "computed": dg.MetadataValue.int(release.samples if release.is_new else 0),
         "reused": dg.MetadataValue.int(0 if release.is_new else release.samples),
         "seconds": dg.MetadataValue.float(round(release.seconds, 3)),
-        "samples": dg.MetadataValue.int(release.samples),
-        "exports": dg.MetadataValue.json(release.exports),
+        "preview": preview(store.scan(store.snapshot(TRAINING_SET.name, release.version)), TRAINING_SET),
         "delta_version": dg.MetadataValue.int(release.version),
+        "dagster/uri": dg.MetadataValue.text(store.location(TRAINING_SET.name)),
     }
