@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_HOME ?= .reelhouse-demo
 HOME_DIR ?= .reelhouse
+SETTINGS ?=
 # Which build of torch: empty takes what this machine's pip offers (on most: CUDA), `cpu` or `cu130` that one.
 TORCH_BACKEND ?=
 
@@ -29,7 +30,7 @@ demo: setup  ## sample videos to a training manifest, then where to look
 	$(BIN)/reelhouse run $(DEMO_HOME)/samples --name samples --home $(DEMO_HOME) --settings deployments/demo/curation.yaml
 
 test: lint  ## lint, then every test
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 lint: setup  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
@@ -37,8 +38,8 @@ lint: setup  ## ruff, mypy and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-ui: setup  ## the Dagster UI and daemon on 127.0.0.1:3000, for HOME_DIR (default .reelhouse)
-	$(BIN)/reelhouse ui --home $(HOME_DIR)
+ui: setup  ## the Dagster UI and daemon on 127.0.0.1:3000; HOME_DIR and SETTINGS choose a home and its settings
+	$(BIN)/reelhouse ui --home $(HOME_DIR) $(if $(SETTINGS),--settings $(SETTINGS))
 
 bench: setup  ## measure, print beside the physical limits, update benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.bench

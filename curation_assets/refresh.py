@@ -15,7 +15,7 @@ import json
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -201,7 +201,7 @@ def refresh(stages: Sequence[Stage], shard: str, compute: Compute, context: Cont
 
 
 def plan_work(stages: Sequence[Stage], shard: str, context: Context) -> dict[str, int]:
-    """Units that a refresh would compute now, per table; changes nothing."""
+    """What a refresh would compute now, per table: units, or units times engines; changes nothing."""
     areas = [_Staging(context.files, stage.table, shard) for stage in stages]
     plans = [_plan(stage, shard, context, area) for stage, area in zip(stages, areas, strict=True)]
     return {plan.stage.table.name: len(plan.pending) for plan in plans}
@@ -215,9 +215,10 @@ def _plan(stage: Stage, shard: str, context: Context, staging: "_Staging") -> _P
     }
     handle = store.open(stage.table.name, stage.table.schema)
     before = store.read(handle, list(stage.table.schema), shard)
-    by_key: dict[_Key, list[Row]] = defaultdict(list)
+    by_unit: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in before.to_dicts():
-        by_key[stage.key_of(row)].append(row)
+        name, engine = stage.key_of(row)
+        by_unit[name][engine].append(row)
     in_staging = staging.rows(stage)
 
     plan = _Plan(stage, handle, before, {}, {}, {}, {}, {}, [], [])
@@ -225,12 +226,12 @@ def _plan(stage: Stage, shard: str, context: Context, staging: "_Staging") -> _P
         name = unit[stage.unit]
         plan.units[name] = unit
         if unit.get("wanted") is False:
-            plan.kept += [_carry(stage, unit, row) for key in by_key if key[0] == name for row in by_key[key]]
+            plan.kept += [_carry(stage, unit, row) for rows in by_unit[name].values() for row in rows]
             continue
         for engine in stage.engines:
             key = (name, engine)
             plan.fingerprints[key] = fingerprint = stage.fingerprint(unit, engine)
-            old = by_key.get(key, [])
+            old = by_unit[name][engine]
             if unit.get("blocked"):
                 plan.blocked[key] = _blocked_rows(stage, shard, key, unit, fingerprint, old, context)
             elif _stands(old, fingerprint, stage, context):
@@ -384,17 +385,17 @@ def _commit(plan: _Plan, shard: str, context: Context, finished: Mapping[tuple[_
         if key in plan.blocked:
             made, was_there = plan.blocked[key], False
         elif key in plan.standing:
-            made, was_there = [_carry(stage, plan.units[key[0]], row) for row in plan.standing[key]], True
+            made, was_there = plan.standing[key], True
         else:
             made, was_there = plan.staged.get(key) or finished[key, fingerprint], False
             report.recovered += key in plan.staged and (key, fingerprint) not in finished
-        rows += made
+        rows += [_carry(stage, plan.units[key[0]], row) for row in made]
         _count(report, key, made, was_there)
     after = _frame(rows, stage.table)
     report.rows = after.height
     report.removed = _removed(plan.before, after, stage.table)
     report.data_version = data_version(after, stage.table)
-    if after.equals(plan.before.sort(*stage.table.key, nulls_last=True)):
+    if after.equals(_sorted(plan.before, stage.table)):
         report.version = plan.handle.version()
     else:
         note = {"run_id": context.run_id, "shard": shard, "code_version": stage.code_version}
@@ -421,7 +422,12 @@ def _carry(stage: Stage, unit: Row, row: Row) -> Row:
 
 
 def _frame(rows: list[Row], table: Table) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=table.schema, orient="row").sort(*table.key, nulls_last=True)
+    return _sorted(pl.DataFrame(rows, schema=table.schema, orient="row"), table)
+
+
+def _sorted(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """By key; rows without one hold an error and are told apart by what they were made from."""
+    return rows.sort(*table.key, "input_fingerprint", nulls_last=True)
 
 
 def _removed(before: pl.DataFrame, after: pl.DataFrame, table: Table) -> int:
@@ -432,8 +438,8 @@ def _removed(before: pl.DataFrame, after: pl.DataFrame, table: Table) -> int:
 
 def data_version(rows: pl.DataFrame, table: Table) -> str:
     """16 hex digits naming the rows, bookkeeping aside: equal for equal results."""
-    data = rows.sort(*table.key, nulls_last=True).select(table.data_columns).to_dicts()
-    return _digest(data)[:16]
+    data = rows.select(table.data_columns).to_dicts()
+    return _digest(sorted(_digest(row) for row in data))[:16]
 
 
 def _digest(value: Any) -> str:
@@ -446,6 +452,8 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, Set):
+        return sorted(value)
     if isinstance(value, Collection):
         return list(value)
     raise TypeError(f"{type(value).__name__} can't be part of a fingerprint")
@@ -487,8 +495,7 @@ class _Staging:
         for name in self._files.listing(self._folder):
             with suppress(FileNotFoundError):  # another run of this shard has just committed
                 frame = pl.read_parquet(io.BytesIO(self._files.read(name)))
-                if frame.schema == self._table.schema:
-                    yield name, frame.to_dicts()
+                yield name, frame.to_dicts() if frame.schema == self._table.schema else []
 
     def clear(self) -> None:
         """Delete what this refresh wrote or took over; another run's newer batches stay its own."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 DEFAULT_SETTINGS_FILE = "deployments/local/curation.yaml"
 DEFAULT_HOME = ".reelhouse"
@@ -223,6 +223,28 @@ class Rewriting(Section):
     chat: Chat = Chat(temperature=0.7, max_tokens=256)
 
 
+class Beautifying(Section):
+    """Short prompts to detailed ones; attempts and the limit of 200 words are EasyAnimate's values."""
+
+    engine: Literal["embedded", "chat", "off"] = "embedded"
+    template: str | None = Field(
+        None, description="what the model is told, as text or as the path of a .txt file; default: the packaged one"
+    )
+    max_words: int = Field(200, ge=1, description="longer answers are asked for again")
+    max_attempts: int = Field(10, ge=1)
+    chat: Chat = Chat(temperature=0.7)
+
+    @field_validator("template")
+    @classmethod
+    def _read_file(cls, template: str | None) -> str | None:
+        if template is None or "\n" in template or not template.endswith(".txt"):
+            return template
+        try:
+            return Path(template).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as failure:
+            raise ValueError(f"the template {template} can't be read: {failure}; name a text file in UTF-8") from None
+
+
 class Alignment(Section):
     engine: Literal["label_similarity", "off"] = "label_similarity"
 
@@ -247,7 +269,7 @@ class ClipFiles(Section):
     crf: int = Field(22, ge=0, le=51)
     pixel_format: Literal["yuv420p", "yuv444p"] = "yuv420p"
     keyframe_interval: int = Field(250, ge=1, description="largest distance of keyframes, frames")
-    encoder_threads: int = Field(2, ge=1, description="fixed, since x264's output depends on it")
+    encoder_threads: int = Field(1, ge=1, description="fixed, since x264's output depends on it; workers fill the cores")
     audio: Literal["aac", "none"] = "aac"
     audio_bitrate_kbps: int = Field(128, ge=8, le=512)
     min_psnr_db: float = Field(18.0, ge=0, description="first and last frame against the source; below: failed")
@@ -293,6 +315,7 @@ class Settings(Section):
     captions: Captions = Captions()
     rewriting: Rewriting = Rewriting()
     alignment: Alignment = Alignment()
+    beautifying: Beautifying = Beautifying()
     sample_selection: SampleSelection = SampleSelection()
     clip_files: ClipFiles = ClipFiles()
     training_set: TrainingSet = TrainingSet()
@@ -319,7 +342,7 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _chat_engines_are_complete(self) -> Self:
-        for slot in ("captions", "rewriting"):
+        for slot in ("captions", "rewriting", "beautifying"):
             section = getattr(self, slot)
             if section.engine == "chat" and not (section.chat.base_url and section.chat.model):
                 raise ValueError(f"{slot}.engine is 'chat', which needs {slot}.chat.base_url and {slot}.chat.model")

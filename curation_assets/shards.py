@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -91,29 +92,36 @@ def _scan(
     others = [row for row in rows if row["source"] != source]
     known = {(row["path"], row["video_id"]): row for row in rows if row["source"] == source}
     present = {row["path"]: row for row in known.values() if not row["missing"]}
-    listed = {entry.path for entry in entries}
-    lost = [path for path in present if path not in listed]
-    if len(lost) > max(limits.max_lost_share * len(present), ALWAYS_ALLOWED_LOSS):
-        raise SourceError(
-            f"{len(lost)} of {len(present)} files are gone, for example {lost[0]!r}; nothing was marked. If they were "
-            f"removed on purpose, set shards.max_lost_share above {len(lost) / len(present):.2f} for one run"
-        )
     _hash_new(entries, present, hashes, report)
+    scanned = [_row(source, entry, present, known, hashes, run_id, now) for entry in entries]
+    _refuse_outage(present, scanned, limits)
     found: set[tuple[str, str]] = set()
-    for entry in entries:
-        row = _row(source, entry, present, known, hashes, run_id, now)
+    for row in scanned:
         key = (row["path"], row["video_id"])
         report.added += key not in known
         found.add(key)
         known[key] = row
         if row["error"]:
-            report.failures.append((entry.path, row["error"]))
+            report.failures.append((row["path"], row["error"]))
     for key, row in known.items():
         if key not in found and not row["missing"]:
             known[key] = {**row, "missing": True, "missing_since": now}
             report.vanished += 1
     report.files += len(entries)
     return others + list(known.values())
+
+
+def _refuse_outage(present: Mapping[str, Row], scanned: Iterable[Row], limits: Shards) -> None:
+    """Raise SourceError where too many files are gone, or can't be read any more, to believe it."""
+    had = [path for path, row in present.items() if not row["error"]]
+    readable = {row["path"] for row in scanned if not row["error"]}
+    lost = [path for path in had if path not in readable]
+    if len(lost) > max(limits.max_lost_share * len(had), ALWAYS_ALLOWED_LOSS):
+        enough = math.ceil(100 * len(lost) / len(had)) / 100
+        raise SourceError(
+            f"{len(lost)} of {len(had)} files are gone or unreadable, for example {lost[0]!r}; nothing was marked. If "
+            f"they were removed on purpose, set shards.max_lost_share to {enough} for one run"
+        )
 
 
 def _is_known(entry: Entry, present: Mapping[str, Row]) -> bool:

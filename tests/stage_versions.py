@@ -44,10 +44,11 @@ def present() -> dict[str, dict[str, str]]:
         spec.key.to_user_string(): spec.code_version or ""
         for spec in build_definitions(Settings(), "unused").resolve_all_asset_specs()
     }
-    return {
-        table: {"version": specs[table].partition("-")[0], "code": _code({module} | graph.find_upstream_modules(module))}
-        for table, module in COMPUTED_BY.items()
-    }
+    found = {}
+    for table, module in COMPUTED_BY.items():
+        code = _code({module} | graph.find_upstream_modules(module))
+        found[table] = {"version": specs[table].partition("-")[0], "code": code}
+    return found
 
 
 def _code(modules: set[str]) -> str:

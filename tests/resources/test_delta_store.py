@@ -169,7 +169,22 @@ def test_replacing_the_whole_table_leaves_only_the_new_rows(store: DeltaStore) -
     assert contents(store) == {("b", "b2"), ("c", "c1")}
 
 
-ODD = ["o'k", "a''b", 'say "x"', "a b", "a/b", "k=v", "50%", "%27", "Zürich", "日本", "a\\b", "; drop", "' OR '1'='1", "é\t"]
+ODD = [
+    "o'k",
+    "a''b",
+    'say "x"',
+    "a b",
+    "a/b",
+    "k=v",
+    "50%",
+    "%27",
+    "Zürich",
+    "日本",
+    "a\\b",
+    "; drop",
+    "' OR '1'='1",
+    "é\t",
+]
 
 
 def test_any_shard_name_is_only_a_name(store: DeltaStore) -> None:

@@ -127,9 +127,7 @@ def test_prints_and_reads_inside_a_worker_do_not_touch_the_answers(
         ("unpicklable", TransientError, r"^unexpected TypeError at worker_process\.py:\d+: .*lock"),
     ],
 )
-def test_exceptions_arrive_as_what_they_are(
-    pool: WorkerPool, how: str, kind: type[Exception], message: str
-) -> None:
+def test_exceptions_arrive_as_what_they_are(pool: WorkerPool, how: str, kind: type[Exception], message: str) -> None:
     ((_, failure),) = pool.map(toy_items.fail, [how])
 
     assert type(failure) is kind
