@@ -8,44 +8,30 @@ from elsewhere: a limit is measured in the same run too.
 
 import hashlib
 import os
-import platform
-import re
-import resource
-import subprocess
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from dagster import DagsterInstance
-from rich.console import Console
-from rich.table import Table as TerminalTable
 
-from curation_assets.clip_files import encoding
-from curation_assets.clips.detection import detect_scenes
-from curation_assets.frames.decoding import decode_clip
-from curation_assets.frames.motion_engines import motion_engines
+from benchmarks.decoding import Decoding
+from benchmarks.job import SHARD, Job, run_whole_job
+from benchmarks.report import Section, as_markdown, seconds_of, show
 from curation_assets.headless import HeadlessRun, instance_folder
 from curation_assets.refresh import Context, Done, Row, Stage, Work, refresh
 from curation_assets.scores.text import frame_positions
-from curation_assets.settings import Settings, Shards, Source, load_settings, parse_settings
+from curation_assets.settings import Shards, Source, load_settings, parse_settings
 from curation_assets.shards import register
 from curation_assets.tables import TABLES, Table, col
 from deployments.demo.sample_videos import make_sample_videos
-from resources import media
 from resources.delta_store import DeltaStore
-from resources.ffmpeg import Limits, ffmpeg_program
 from resources.files import Files
 from resources.image_encoder import open_image_encoder
-from resources.media import VideoSource
 from resources.packages import package_file
 from resources.pictures import unpack_pictures
 from resources.text_reader import open_text_reader
@@ -54,49 +40,12 @@ from resources.workers import available_cores
 SETTINGS_FILE = "deployments/demo/curation.yaml"
 SAMPLES = Path(".reelhouse-demo/samples")
 RESULTS = Path(__file__).parent / "RESULTS.md"
-SOURCE = "samples"
-SHARD = "samples-0000"
 TOY_ROWS = 10_000
 HASHED_FILES, HASHED_FILE_BYTES = 8, 64 * 2**20
+PICTURES = 64
+REWRITER_FLOP_PER_TOKEN = 2 * 135e6
 ENCODER_FLOP = 2 * 407e6
 """Of a 224 x 224 px picture: EfficientNet-lite0's 407 million multiply-adds, by its authors' table."""
-LIMITS = Limits(timeout_s=600, memory_bytes=8 * 2**30)
-
-
-@dataclass(frozen=True)
-class Line:
-    what: str
-    measured: str
-    limit: str = ""
-    limit_is: str = ""
-
-
-@dataclass
-class Section:
-    title: str
-    lines: list[Line] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-
-    def add(self, what: str, measured: str, limit: str = "", limit_is: str = "") -> None:
-        self.lines.append(Line(what, measured, limit, limit_is))
-
-
-@dataclass
-class Job:
-    """The whole job on a fresh home: what every later measurement starts from."""
-
-    home: str
-    instance: DagsterInstance
-    settings: Settings
-    seconds: float = 0.0
-    stages: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-
-    @property
-    def store(self) -> DeltaStore:
-        return DeltaStore(self.home)
-
-    def rows(self, table: str) -> pl.DataFrame:
-        return self.store.scan(self.store.snapshot(table)).collect()
 
 
 def main() -> None:
@@ -106,7 +55,7 @@ def main() -> None:
         os.environ["DAGSTER_HOME"] = str(instance_folder(home))
         with DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
             job = Job(home, instance, load_settings(SETTINGS_FILE))
-            run_whole_job(job)
+            run_whole_job(job, SAMPLES)
             decoding = Decoding.measure(job)
             sections = [
                 stages_section(job, decoding),
@@ -119,19 +68,6 @@ def main() -> None:
     show(sections)
     RESULTS.write_text(as_markdown(sections), encoding="utf-8")
     print(f"written to {RESULTS}")
-
-
-def run_whole_job(job: Job) -> None:
-    started = time.monotonic()
-    run = HeadlessRun(job.settings, job.home, job.instance)
-    if not run.register({"name": SOURCE, "path": str(SAMPLES.absolute()), "recursive": True}):
-        raise SystemExit(f"registration failed: {run.outcome.step_failures}")
-    run.shard(SHARD, run.assets)
-    run.release()
-    job.seconds = time.monotonic() - started
-    job.stages = [(asset, metadata) for asset, _, metadata in run.outcome.materialized]
-    if run.outcome.step_failures:
-        raise SystemExit(f"steps failed: {run.outcome.step_failures}")
 
 
 def stages_section(job: Job, decoding: "Decoding") -> Section:
@@ -158,172 +94,19 @@ def stages_section(job: Job, decoding: "Decoding") -> Section:
     return section
 
 
-@dataclass
-class Decoding:
-    """The three steps that decode, run in this process so that frames and CPU seconds can be counted."""
-
-    source_frames: int
-    clip_frames: int
-    encoded_frames: int
-    plain_cpu_s: float
-    counted: dict[str, int]
-    cpu_s: dict[str, float]
-    ffmpeg_cpu_s: float
-
-    @classmethod
-    def measure(cls, job: Job) -> "Decoding":
-        videos = {row["video_id"]: row for row in job.rows("raw_videos").to_dicts() if not row["error"]}
-        clips = [row for row in job.rows("clips").to_dicts() if not row["error"] and not row["dropped"]]
-        chosen = set(job.rows("clip_files").filter(pl.col("error").is_null()).get_column("clip_id"))
-        engines = motion_engines(job.settings.motion)
-        sources = {name: VideoSource.from_row(row) for name, row in videos.items()}
-
-        def cuts() -> None:
-            for name, source in sources.items():
-                detect_scenes(source, name, job.settings.cuts)
-
-        def frames_and_motion() -> None:
-            for clip in clips:
-                decode_clip(clip, sources[clip["video_id"]], frames=job.settings.frames, motion=engines)
-
-        def encode(destination: Path) -> None:
-            for clip in clips:
-                if clip["clip_id"] in chosen:
-                    video = videos[clip["video_id"]]
-                    encoding.encode_clip(
-                        clip,
-                        sources[clip["video_id"]],
-                        video["audio_stream_index"],
-                        job.settings.clip_files,
-                        destination,
-                        LIMITS,
-                    )
-
-        counted, cpu_s = Counter[str](), {}
-        with counting_decoded_frames() as decoded, tempfile.TemporaryDirectory() as scratch:
-            for step, function in (
-                ("cut detection", cuts),
-                ("frames and motion", frames_and_motion),
-                ("encoding", lambda: encode(Path(scratch) / "clip.mp4")),
-            ):
-                decoded.clear()
-                children_s, own_s = children_cpu_s(), time.process_time()
-                function()
-                cpu_s[step] = time.process_time() - own_s
-                ffmpeg_cpu_s = children_cpu_s() - children_s
-                for by, frames in decoded.items():
-                    counted[f"{step}: {by}"] += frames
-        return cls(
-            source_frames=sum(row["frame_count"] for row in videos.values()),
-            clip_frames=sum(clip["frame_count"] for clip in clips),
-            encoded_frames=sum(clip["frame_count"] for clip in clips if clip["clip_id"] in chosen),
-            plain_cpu_s=sum(plain_decode_cpu_s(source) for source in sources.values()),
-            counted=dict(counted),
-            cpu_s=cpu_s,
-            ffmpeg_cpu_s=ffmpeg_cpu_s,
-        )
-
-    def frames_section(self) -> Section:
-        section = Section("Frames decoded, of the sources and of what was encoded")
-        in_clips, encoded = self.clip_frames / self.source_frames, self.encoded_frames / self.source_frames
-        aims = {"cut detection: source": 1.0, "frames and motion: source": in_clips, "encoding: source": encoded}
-        of_sources = 0
-        for step, frames in self.counted.items():
-            aim = aims.get(step)
-            share = frames / self.source_frames
-            of_sources += frames if aim is not None else 0
-            limit, limit_is = ("", "") if aim is None else (f"{aim:.3f}", "frames asked for / frames in the sources")
-            if aim is None:
-                limit, limit_is = f"{encoded:.3f}", "each encoded frame once, to check the file"
-            section.add(step, f"{frames} frames, {share:.3f} x the sources", limit, limit_is)
-        aim = 1 + 1.1 * in_clips + 1.1 * encoded
-        section.add(
-            "source frames decoded by all steps",
-            f"{of_sources} frames, {of_sources / self.source_frames:.3f} x the sources",
-            f"{aim:.3f}",
-            f"aim: 1 + 1.1 x {in_clips:.3f} in clips + 1.1 x {encoded:.3f} encoded",
-        )
-        section.remarks.append(
-            f"The sources hold {self.source_frames} frames, clips {self.clip_frames}, encoded clips "
-            f"{self.encoded_frames}. Seeking lands on a keyframe before the span: that is the difference to the "
-            "frames asked for."
-        )
-        return section
-
-    def cpu_section(self) -> Section:
-        section = Section("CPU seconds against a plain decode")
-        plain = self.plain_cpu_s
-        section.add("plain decode (`ffmpeg -threads 1 -f null`)", f"{plain:.2f} CPU s", "1", "itself")
-        in_clips = self.clip_frames / self.source_frames
-        for step, floor in (("cut detection", 1.0), ("frames and motion", in_clips)):
-            seconds = self.cpu_s[step]
-            section.add(
-                step,
-                f"{seconds:.2f} CPU s, {seconds / plain:.2f} x",
-                f"{floor:.2f} x",
-                "plain decode of the frames it looks at",
-            )
-        section.add(
-            "encoding: ffmpeg",
-            f"{self.ffmpeg_cpu_s:.2f} CPU s",
-            f"{self.ffmpeg_cpu_s:.2f} CPU s",
-            "is itself the floor at these encoder settings",
-        )
-        section.add("encoding: check of the files", f"{self.cpu_s['encoding']:.2f} CPU s")
-        return section
-
-
-@contextmanager
-def counting_decoded_frames() -> Iterator[Counter[str]]:
-    """Counts frames that leave a decoder: of sources, of encoded files, in this process and in ffmpeg."""
-    decoded = Counter[str]()
-    decode, run = media._decode, encoding.run_ffmpeg
-
-    def counting_decode(source: VideoSource, *span: int | None) -> Iterator[Any]:
-        of = "encoded files" if source.uri.endswith(".partial") else "source"
-        for item in decode(source, *span):
-            decoded[of] += 1
-            yield item
-
-    def counting_ffmpeg(arguments: Sequence[str], _: Limits) -> None:
-        command = [ffmpeg_program(), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "verbose", *arguments]
-        said = subprocess.run(command, capture_output=True, text=True, errors="replace", check=True).stderr
-        decoded["source"] += sum(map(int, re.findall(r"\(video\): .*?(\d+) frames decoded", said)))
-
-    media._decode, encoding.run_ffmpeg = counting_decode, counting_ffmpeg  # type: ignore[assignment]
-    try:
-        yield decoded
-    finally:
-        media._decode, encoding.run_ffmpeg = decode, run
-
-
-def plain_decode_cpu_s(source: VideoSource) -> float:
-    before = children_cpu_s()
-    options = ["-map", f"0:{source.stream_index}", "-fps_mode", "passthrough", "-f", "null", "-"]
-    subprocess.run(
-        [ffmpeg_program(), "-nostdin", "-loglevel", "error", "-threads", "1", "-i", f"file:{source.uri}", *options],
-        check=True,
-    )
-    return children_cpu_s() - before
-
-
-def children_cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def refresh_section(job: Job, folder: Path) -> Section:
     section = Section("Refresh")
     again = HeadlessRun(job.settings, job.home, job.instance)
     started = time.monotonic()
-    again.shard(SHARD, again.assets)
+    again.shard(SHARD, again.up_to("training_set"))
     wall_s = time.monotonic() - started
-    reports = [metadata for _, _, metadata in again.outcome.materialized]
-    if any(report["computed"] for report in reports):
-        raise SystemExit("an unchanged shard was computed again")
-    own_s = sum(report["seconds"] for asset, _, report in again.outcome.materialized if asset != "motion_scores")
+    reports = {asset: metadata for asset, _, metadata in again.outcome.materialized}
+    computed = {asset: report["computed"] for asset, report in reports.items() if report["computed"]}
+    if computed:
+        raise SystemExit(f"an unchanged shard was computed again: {computed}")
+    own_s = sum(report["seconds"] for asset, report in reports.items() if asset != "motion_scores")  # with frames
     read_s = seconds_of(lambda: read_everything(job))
-    rows = sum(report["dagster/partition_row_count"] for report in reports)
+    rows = sum(report["dagster/partition_row_count"] for report in reports.values())
     what = f"unchanged shard, {len(reports)} assets, {rows} rows"
     section.add(f"{what}: refresh", f"{own_s:.2f} s", f"{read_s:.2f} s", "one read of every table")
     section.add(f"{what}: with Dagster's runs, events and checks", f"{wall_s:.2f} s")
@@ -346,7 +129,7 @@ def threshold_line(job: Job) -> tuple[str, str, str, str]:
     document |= {"selection": {"semantic": {"efficientnet_lite0": {"min": median}}}}
     started = time.monotonic()
     run = HeadlessRun(parse_settings(document, "benchmark"), job.home, job.instance)
-    run.shard(SHARD, run.assets)
+    run.shard(SHARD, run.up_to("training_set"))
     run.release()
     seconds = time.monotonic() - started
     remaining = job.rows("training_manifest").height
@@ -422,7 +205,7 @@ def models_section(job: Job) -> Section:
     clips = [unpack_pictures(files.read(path)) for path in paths]
 
     encoder = open_image_encoder("efficientnet_lite0")
-    pictures = [picture for clip in clips for picture in clip]
+    pictures = [picture for clip in clips for picture in clip][:: max(1, 9 * len(clips) // PICTURES)]
     encoder.encode(pictures[:2])
     encoder_s = seconds_of(lambda: encoder.encode(pictures)) / len(pictures)
     square = torch.ones(1024, 1024)
@@ -432,6 +215,16 @@ def models_section(job: Job) -> Section:
         f"{1000 * encoder_s:.1f} ms/picture",
         f"{1000 * ENCODER_FLOP / flop_per_s:.1f} ms",
         f"407 M multiply-adds at this core's {flop_per_s / 1e9:.0f} GFLOP/s of matrix product",
+    )
+
+    rewritten = job.rows("rewritten_captions")
+    tokens = int(rewritten.get_column("completion_tokens").sum())
+    rewriting_s = next(metadata["seconds"] for asset, metadata in job.stages if asset == "rewritten_captions")
+    section.add(
+        f"caption rewriting (SmolLM2-135M), {rewritten.height} captions, {tokens} tokens written",
+        f"{rewriting_s:.1f} s",
+        f"{tokens * REWRITER_FLOP_PER_TOKEN / flop_per_s / available_cores():.2f} s",
+        "135 M multiply-adds a token written, on all cores",
     )
 
     settings = job.settings.text
@@ -501,51 +294,6 @@ def hashing_section(folder: Path) -> Section:
     again_s = seconds_of(lambda: register(source, Shards(), store, "benchmark"))
     section.add("the same files again", f"{again_s:.3f} s, nothing hashed")
     return section
-
-
-def seconds_of(function: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
-
-
-def machine() -> str:
-    """CPU, cores this process may use, and memory."""
-    about = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    named = re.search(r"model name\s*:\s*(.+)", about)
-    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{named[1] if named else platform.processor()}, {available_cores()} cores, {memory_gib:.0f} GiB"
-
-
-HEADINGS = ("", "measured", "limit", "the limit is")
-
-
-def cells(line: Line) -> tuple[str, str, str, str]:
-    return line.what, line.measured, line.limit, line.limit_is
-
-
-def show(sections: Sequence[Section]) -> None:
-    console = Console(width=150)
-    for section in sections:
-        table = TerminalTable(*HEADINGS, title=section.title, title_justify="left")
-        for line in section.lines:
-            table.add_row(*cells(line))
-        console.print(table, markup=False)
-        for remark in section.remarks:
-            console.print(remark, markup=False)
-
-
-def as_markdown(sections: Sequence[Section]) -> str:
-    parts = [
-        "# Results",
-        f"Written by `make bench`. {machine()}, Python {platform.python_version()}, {date.today().isoformat()}. The "
-        "videos are the demo's 16 samples.",
-    ]
-    for section in sections:
-        lines = [f"| {' | '.join(HEADINGS)} |", "|---|---|---|---|"]
-        lines += [f"| {' | '.join(cells(line))} |" for line in section.lines]
-        parts += [f"## {section.title}", "\n".join(lines), *section.remarks]
-    return "\n\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 WHOLE = (dg.AssetKey("source_files"), dg.AssetKey("training_set"))  # not partitioned by shard
+PROMPTS = (dg.AssetKey("prompts"), dg.AssetKey("beautified_prompts"))  # partitioned by prompt file
 
 
 def policy() -> dg.AutomationCondition:  # type: ignore[type-arg]
@@ -25,10 +26,10 @@ def policy() -> dg.AutomationCondition:  # type: ignore[type-arg]
 
 
 def with_policy(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
-    """The assets under the policy; those that span all shards are made on demand or by schedule instead."""
+    """The assets under the policy; those that span all shards or are made of prompts run on demand."""
 
     def policed(spec: dg.AssetSpec) -> dg.AssetSpec:
-        return spec if spec.key in WHOLE else spec.replace_attributes(automation_condition=policy())
+        return spec if spec.key in (*WHOLE, *PROMPTS) else spec.replace_attributes(automation_condition=policy())
 
     return list(dg.map_asset_specs(policed, assets))
 
@@ -42,6 +43,6 @@ def automation_sensor() -> dg.AutomationConditionSensorDefinition:
 
 # One shard through every asset, and a release of all shards.
 JOBS = [
-    dg.define_asset_job("refresh_shard", dg.AssetSelection.all() - dg.AssetSelection.assets(*WHOLE)),
+    dg.define_asset_job("refresh_shard", dg.AssetSelection.all() - dg.AssetSelection.assets(*WHOLE, *PROMPTS)),
     dg.define_asset_job("release", dg.AssetSelection.assets("training_set")),
 ]

@@ -57,6 +57,16 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("--port", type=_positive, default=3000)
     ui.set_defaults(command=_ui)
 
+    beautify = commands.add_parser("beautify", parents=[shared], help="turn short prompts into detailed ones")
+    beautify.add_argument("prompt", metavar="FILE|PROMPT", help="a .csv or .jsonl file of prompts, or one prompt")
+    beautify.add_argument("--column", default="prompt", help="column of the file that holds the prompts")
+    beautify.add_argument("--name", type=_name, help="name of the file in the table; default: made from its path")
+    beautify.add_argument("--base-url", help="OpenAI-compatible server; default: the settings', else OPENAI_BASE_URL")
+    beautify.add_argument("--api-key-env", help="environment variable with its key; default: likewise OPENAI_API_KEY")
+    beautify.add_argument("--model", help="the model's name at the server; default: the settings'")
+    beautify.add_argument("--retry-failed", action="store_true", help="try prompts again that failed")
+    beautify.set_defaults(command=_beautify)
+
     settings = commands.add_parser("settings", parents=[shared], help="print the settings in force")
     settings.set_defaults(command=_settings)
     return parser
@@ -69,23 +79,22 @@ def _positive(text: str) -> int:
     return number
 
 
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,47}", text):
+        raise argparse.ArgumentTypeError("use at most 48 of a-z, 0-9, - and _")
+    return text
+
+
 def _run(options: argparse.Namespace) -> int:
     settings = _overridden(load_settings(), options)
     if not Path(options.source).exists():
         return _wrong_use(f"{options.source}: no such folder or listing; check the path and that it is mounted")
     from dagster import DagsterInstance
-    from rich.console import Console
-    from rich.logging import RichHandler
 
     from curation_assets import headless, summary
     from resources.delta_store import DeltaStore
 
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    terminal = logging.getLogger("reelhouse")
-    terminal.addHandler(
-        RichHandler(console=console, show_path=False, show_level=False, markup=False, log_time_format="%H:%M:%S")
-    )
-    terminal.setLevel(logging.INFO)
+    console = _console()
     home = home_path()
     try:
         folder = headless.instance_folder(home)
@@ -130,6 +139,20 @@ def _run(options: argparse.Namespace) -> int:
         return FAILED if failed else OK
 
 
+def _console() -> "Console":  # type: ignore[name-defined]  # noqa: F821
+    """The terminal, which shows progress from now on."""
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    terminal = logging.getLogger("reelhouse")
+    terminal.addHandler(
+        RichHandler(console=console, show_path=False, show_level=False, markup=False, log_time_format="%H:%M:%S")
+    )
+    terminal.setLevel(logging.INFO)
+    return console
+
+
 def _overridden(settings: Settings, options: argparse.Namespace) -> Settings:
     """The settings with the command line's execution choices."""
     if options.shard_size:
@@ -141,11 +164,11 @@ def _overridden(settings: Settings, options: argparse.Namespace) -> Settings:
     return settings
 
 
-def source_name(source: str) -> str:
-    """A name for a source on the command line: its last part, and 4 hex digits of its path."""
+def source_name(source: str, column: str = "") -> str:
+    """A name for a source on the command line: its last part, and 4 hex digits of its path and column."""
     path = str(Path(source).absolute())
     slug = re.sub(r"[^a-z0-9]+", "-", Path(path).stem.lower()).strip("-")[:40] or "source"
-    return f"{slug}-{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:4]}"
+    return f"{slug}-{hashlib.sha256((path + column).encode('utf-8', 'surrogateescape')).hexdigest()[:4]}"
 
 
 def _shards_of(source: str, store: "DeltaStore") -> list[str]:  # type: ignore[name-defined]  # noqa: F821
@@ -167,6 +190,58 @@ def _print_next_steps(console: "Console", home: str, options: argparse.Namespace
 def _wrong_use(message: str) -> int:
     print(f"reelhouse: {message}", file=sys.stderr)
     return WRONG_USE
+
+
+def _beautify(options: argparse.Namespace) -> int:
+    from curation_assets.beautify_command import beautify_one, with_server
+    from resources.errors import EngineUnavailable, InputError, TransientError
+
+    settings = load_settings()
+    section = with_server(
+        settings.beautifying, options.base_url, options.api_key_env, options.model, environment=os.environ
+    )
+    if os.path.isfile(options.prompt) or options.prompt.endswith((".csv", ".jsonl")):
+        return _beautify_file(settings.model_copy(update={"beautifying": section}), options)
+    try:
+        print(beautify_one(options.prompt, section))
+    except (EngineUnavailable, InputError, TransientError) as failure:
+        print(f"reelhouse: {failure}", file=sys.stderr)
+        return FAILED
+    return OK
+
+
+def _beautify_file(settings: Settings, options: argparse.Namespace) -> int:
+    from dagster import DagsterInstance
+
+    from curation_assets import headless, summary
+    from curation_assets.beautified_prompts.reading import read_prompts
+    from resources.delta_store import DeltaStore
+    from resources.errors import InputError
+
+    file = os.path.abspath(options.prompt)
+    try:
+        read_prompts(file, options.column)  # before anything is made
+    except InputError as failure:
+        return _wrong_use(str(failure))
+    console = _console()
+    home = home_path()
+    folder = headless.instance_folder(home)
+    os.environ["DAGSTER_HOME"] = str(folder)
+    name = options.name or source_name(file, options.column)
+    with DagsterInstance.from_config(str(folder)) as instance:
+        run = headless.HeadlessRun(settings, home, instance)
+        run.prompts(name, {"path": file, "column": options.column}, options.retry_failed)
+        summary.print_assets(console, run.outcome.materialized)
+        failed = [
+            *(("step", "", message) for message in run.outcome.step_failures),
+            *summary.failures(DeltaStore(home), [name], headless.OF_PROMPTS),
+        ]
+        if failed:
+            summary.print_failures(console, failed)
+    columns = '"prompt", "beautified_prompt"'
+    query = f'pl.scan_delta("{home}/tables/beautified_prompts").filter(shard="{name}").sort("position")'
+    console.print("Query with polars: ", f"{query}.select({columns}).collect()", markup=False, soft_wrap=True)
+    return FAILED if failed else OK
 
 
 def _ui(options: argparse.Namespace) -> int:

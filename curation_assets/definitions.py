@@ -5,6 +5,7 @@ import os
 import dagster as dg
 
 from curation_assets.automation import JOBS, automation_sensor, with_policy
+from curation_assets.beautified_prompts.assets import beautified_prompt_assets
 from curation_assets.captions.assets import caption_assets
 from curation_assets.clip_files.assets import clip_file_assets
 from curation_assets.clips.assets import clip_assets, scene_assets
@@ -33,6 +34,7 @@ def build_definitions(settings: Settings, home: str) -> dg.Definitions:
         *sample_selection_assets(settings),
         *clip_file_assets(settings),
         *training_set_assets(settings),
+        *beautified_prompt_assets(settings),
     ]
     return dg.Definitions(
         assets=with_policy(assets),

@@ -10,17 +10,19 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterInstance
 
+from curation_assets.beautified_prompts.assets import PROMPT_FILES
 from curation_assets.definitions import build_definitions
-from curation_assets.settings import Settings
+from curation_assets.settings import Settings, SettingsError
 from curation_assets.stage_asset import RETRY_TAG, SHARDS
 
 INSTANCE_SETTINGS = Path(__file__).parent.parent / "deployments" / "local" / "dagster.yaml"
 SOURCE_FILES = dg.AssetKey("source_files")
 TRAINING_SET = dg.AssetKey("training_set")
+OF_PROMPTS = ("prompts", "beautified_prompts")
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-class NoInstanceError(Exception):
+class NoInstanceError(SettingsError):
     """The home is on an object store and nothing says where Dagster keeps its records."""
 
 
@@ -58,8 +60,9 @@ class HeadlessRun:
 
     @property
     def assets(self) -> list[str]:
-        """Names of all assets, upstream first."""
-        return [key.to_user_string() for key in self._graph.toposorted_asset_keys]
+        """Names of the assets made from videos, upstream first."""
+        names = [key.to_user_string() for key in self._graph.toposorted_asset_keys]
+        return [name for name in names if name not in OF_PROMPTS]
 
     def up_to(self, asset: str) -> set[str]:
         """The asset and everything it is made from."""
@@ -73,7 +76,16 @@ class HeadlessRun:
     def shard(self, shard: str, assets: Iterable[str], retry_failed: bool = False) -> bool:
         """Materialize the partitioned ones of `assets` for one shard."""
         keys = [dg.AssetKey(name) for name in assets if name not in ("source_files", "training_set")]
+        if not keys:  # which Dagster would take for all
+            return True
         return self._execute(keys, shard, {}, {RETRY_TAG: "true"} if retry_failed else {})
+
+    def prompts(self, name: str, config: dict[str, Any], retry_failed: bool = False) -> bool:
+        """Register a prompt file under `name` with the config of `prompts`, and materialize `beautified_prompts`."""
+        self.instance.add_dynamic_partitions(str(PROMPT_FILES.name), [name])
+        keys = [dg.AssetKey(asset) for asset in OF_PROMPTS]
+        tags = {RETRY_TAG: "true"} if retry_failed else {}
+        return self._execute(keys, name, {"ops": {"prompts": {"config": config}}}, tags)
 
     def release(self) -> bool:
         """Materialize `training_set`."""

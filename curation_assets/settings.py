@@ -269,7 +269,9 @@ class ClipFiles(Section):
     crf: int = Field(22, ge=0, le=51)
     pixel_format: Literal["yuv420p", "yuv444p"] = "yuv420p"
     keyframe_interval: int = Field(250, ge=1, description="largest distance of keyframes, frames")
-    encoder_threads: int = Field(1, ge=1, description="fixed, since x264's output depends on it; workers fill the cores")
+    encoder_threads: int = Field(
+        1, ge=1, description="fixed, since x264's output depends on it; workers fill the cores"
+    )
     audio: Literal["aac", "none"] = "aac"
     audio_bitrate_kbps: int = Field(128, ge=8, le=512)
     min_psnr_db: float = Field(18.0, ge=0, description="first and last frame against the source; below: failed")

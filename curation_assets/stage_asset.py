@@ -47,7 +47,12 @@ class Home(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 def stage_asset(
-    stages: Stage | Sequence[Stage], settings: Settings, *, group: str, kinds: set[str]
+    stages: Stage | Sequence[Stage],
+    settings: Settings,
+    *,
+    group: str,
+    kinds: set[str],
+    partitions: dg.DynamicPartitionsDefinition = SHARDS,
 ) -> Callable[[ComputeWith], dg.AssetsDefinition]:
     """Turn a compute function into the asset of `stages`; several stages share one computation of a unit.
 
@@ -60,7 +65,7 @@ def stage_asset(
             name=compute.__name__,
             specs=[_spec(stage, group, kinds, compute.__doc__ or "") for stage in declared],
             check_specs=[spec for stage in declared for spec in _check_specs(stage.table)],
-            partitions_def=SHARDS,
+            partitions_def=partitions,
             can_subset=len(declared) > 1,
         )
         def materialize(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.MaterializeResult[None]]:
@@ -85,6 +90,7 @@ def _spec(stage: Stage, group: str, kinds: set[str], description: str) -> dg.Ass
         code_version=stage.code_version,
         metadata={
             "dagster/column_schema": column_schema(stage.table),
+            "dagster/column_lineage": column_lineage(stage),
             "dagster/table_name": stage.table.name,
         },
     )
@@ -117,7 +123,7 @@ def require_same_settings(context: dg.AssetExecutionContext, settings: Settings)
     loaded = settings_hash(settings)
     tagged = context.run.tags.get(SETTINGS_TAG)
     if tagged is None:
-        context.instance.add_run_tags(context.run_id, {SETTINGS_TAG: loaded})
+        context.instance.add_run_tags(context.run.run_id, {SETTINGS_TAG: loaded})
     elif tagged != loaded:
         raise dg.Failure(
             f"this run was launched with settings {tagged}, but the step loaded {loaded}: the settings file was "
@@ -138,7 +144,7 @@ def _refresh(
     work = Context(
         store=home.store(),
         files=files,
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         batch_units=settings.execution.batch_units,
         batch_seconds=settings.execution.batch_seconds,
         progress=Progress(_say_to(context), f"{stages[0].table.name} {shard}"),

@@ -85,7 +85,7 @@ def failures(store: DeltaStore, shards: Sequence[str], assets: Sequence[str]) ->
             .collect()
         )
         for row in rows.to_dicts():
-            item = row.get("path") or row.get("clip_id") or row.get("video_id") or ""
+            item = row.get("path") or row.get("clip_id") or row.get("video_id") or row.get("prompt") or ""
             found.append((asset, item, row["error"]))
     return found
 

@@ -420,16 +420,27 @@ TRAINING_SET = Table(
     },
 )
 
+_PROMPT = {
+    "prompt_id": col(pl.String, "<first 16 hex digits of prompt_sha256>-<occurrence>"),
+    "prompt_sha256": col(pl.String, "SHA-256 of the prompt's text"),
+    "occurrence": col(pl.Int64, "0 for the first time the text stands in the file"),
+    "position": col(pl.Int64, "row of the file, counted from 1"),
+    "prompt": col(pl.String, "the prompt as given; null where the row has none"),
+}
+
+PROMPTS = Table("prompts", "a row of a registered prompt file", ("prompt_sha256", "occurrence"), _PROMPT)
+
 BEAUTIFIED_PROMPTS = Table(
     "beautified_prompts",
     "a prompt of a prompt file",
     ("prompt_sha256", "occurrence"),
     {
-        "prompt_sha256": col(pl.String, "hash of the prompt's text"),
-        "occurrence": col(pl.Int64, "0 for the first time the text stands in the file"),
-        "prompt": col(pl.String, "the prompt as given"),
+        **_PROMPT,
         "beautified_prompt": col(pl.String, "in the style of the training captions"),
-        "status": col(pl.String, "ok or failed"),
+        "status": col(pl.String, "ok, unchanged (beautifying is off) or failed"),
+        "last_answer": col(pl.String, "failed only: the model's last answer"),
+        "template_sha256": col(pl.String, "hash of the template"),
+        **{name: column for name, column in _GENERATED_BY.items() if name != "prompt_sha256"},
     },
 )
 
@@ -454,6 +465,7 @@ TABLES: dict[str, Table] = {
         CLIP_FILES,
         TRAINING_MANIFEST,
         TRAINING_SET,
+        PROMPTS,
         BEAUTIFIED_PROMPTS,
     )
 }

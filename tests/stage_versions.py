@@ -33,6 +33,7 @@ COMPUTED_BY = {
     "sample_selection": "curation_assets.selection.decisions",
     "clip_files": "curation_assets.clip_files.storing",
     "training_manifest": "curation_assets.training_set.manifest",
+    "beautified_prompts": "curation_assets.beautified_prompts.beautifying",
 }
 WITHOUT_RESULT = {"curation_assets.settings", "resources.files", "resources.errors"}
 

@@ -353,3 +353,21 @@ def fade_through_black() -> Path:
     """81 frames: white goes dark, frames 35 to 45 are black, and comes back."""
     fade = "format=yuv420p,geq=lum='clip(20*abs(N-40)-84,16,235)':cb=128:cr=128"
     return ffmpeg("fade.mp4", "-f", "lavfi", "-i", "color=white:96x64:r=25:d=3.24", "-vf", fade, *LOSSLESS)
+
+
+@cache
+def two_shots() -> Path:
+    """320x180, 25 fps, 90 frames with a tone: 40 frames of a rabbit's meadow, then 50 of a city at night."""
+    scaled = "scale=320:180,setsar=1,fps=25,trim=end_frame={},format=yuv420p"
+    joined = f"[0:v]{scaled.format(40)}[a];[1:v]{scaled.format(50)}[b];[a][b]concat=n=2"
+    return ffmpeg(
+        "two_shots.mp4", "-i", str(bigbuckbunny()), "-i", str(city()), "-f", "lavfi", "-i", "sine=duration=3.6",
+        "-filter_complex", joined, "-map", "2:a", "-c:v", "libx264", "-preset", "ultrafast", "-crf", "18",
+    )  # fmt: skip
+
+
+@cache
+def meadow() -> Path:
+    """320x180, 25 fps, 40 frames: the rabbit's meadow, later than in `two_shots`."""
+    picked = "trim=start_frame=80:end_frame=120,setpts=PTS-STARTPTS,scale=320:180,setsar=1"
+    return ffmpeg("meadow.mp4", "-i", str(bigbuckbunny()), "-vf", picked, "-an", "-c:v", "libx264", "-crf", "18")

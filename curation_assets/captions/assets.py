@@ -1,8 +1,6 @@
 """`captions`, `rewritten_captions` and `alignment_scores` of the selected clips."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
@@ -12,15 +10,14 @@ from curation_assets.captions import from_frames
 from curation_assets.captions.captioning import Captioner, caption_clips
 from curation_assets.captions.rewriting import rewrite_captions, rewriter_of, unchanged
 from curation_assets.engines import identity
+from curation_assets.language import chat_client, explained, language_model, writer_settings
 from curation_assets.refresh import Done, Row, Stage, Work, blocked_by
-from curation_assets.settings import Chat, Rewriting, Settings, result_settings
+from curation_assets.settings import Rewriting, Settings, result_settings
 from curation_assets.stage_asset import stage_asset
 from curation_assets.tables import ALIGNMENT_SCORES, CAPTIONS, REWRITTEN_CAPTIONS
 from curation_assets.tools import Tools
 from curation_assets.units import Frames, selected_clips, stored_frames
-from resources.chat import ChatClient
 from resources.image_encoder import image_encoder_identity
-from resources.llama_server import embedded_llm_identity, embedded_llm_server
 from resources.pictures import unpack_jpegs
 from resources.sentence_encoder import open_sentence_encoder, sentence_encoder_identity
 
@@ -109,28 +106,6 @@ def _chat_captions(work: list[Work], tools: Tools) -> Iterator[Done]:
         yield Done(clip_id, explained(outcome, "the server's answer was empty; change captions.prompt or the model"))
 
 
-def chat_client(chat: Chat, setting: str) -> ChatClient:
-    assert chat.base_url is not None  # settings are validated
-    assert chat.model is not None
-    return ChatClient(
-        chat.base_url,
-        chat.model,
-        api_key_env=chat.api_key_env,
-        concurrency=chat.concurrency,
-        request_timeout_s=chat.request_timeout_s,
-        setting=setting,
-    )
-
-
-def explained(outcome: Row | Exception, why: str) -> list[Row] | Exception:
-    """A row whose status is failed is a failure that keeps what it holds."""
-    if isinstance(outcome, Exception):
-        return outcome
-    if outcome["status"] == "failed":
-        outcome = {**outcome, "error": why, "error_kind": "input"}
-    return [outcome]
-
-
 def _rewritten_captions(settings: Settings) -> dg.AssetsDefinition:
     section = settings.rewriting
     stage = Stage(
@@ -161,31 +136,19 @@ def _rewriting_settings(section: Rewriting) -> dict[str, Any]:
     if section.engine == "off":
         return {"engine": "off"}
     rewriter = rewriter_of(section, section.chat.model or "", section.chat.revision)
-    values = {**asdict(rewriter), "encoder": identity(lambda _: sentence_encoder_identity()._asdict(), "minilm")}
-    if section.engine == "embedded":
-        values |= identity(lambda _: embedded_llm_identity()._asdict(), section.engine)
-    return values
+    encoder = identity(lambda _: sentence_encoder_identity()._asdict(), "minilm")
+    return {**writer_settings(rewriter), "encoder": encoder}
 
 
 def _rewrite(work: list[Work], section: Rewriting) -> Iterator[Done]:
     encoder = open_sentence_encoder()
-    with _rewriting_client(section) as (client, revision):
+    with language_model(section, "rewriting") as (client, revision):
         client.check()
         rewriter = rewriter_of(section, client.model, revision)
         units = ({"clip_id": unit.unit, "caption": unit.values["caption"]} for unit in work)
         why = f"no answer of {section.max_attempts} could stand for the caption; `last_answer` holds the last one"
         for clip_id, outcome in rewrite_captions(units, client, encoder, rewriter):
             yield Done(clip_id, explained(outcome, why))
-
-
-@contextmanager
-def _rewriting_client(section: Rewriting) -> Iterator[tuple[ChatClient, str]]:
-    if section.engine == "chat":
-        yield chat_client(section.chat, "rewriting.chat.base_url"), section.chat.revision
-        return
-    known = embedded_llm_identity()
-    with embedded_llm_server() as base_url:
-        yield ChatClient(base_url, known.model, concurrency=1, setting="rewriting.engine"), known.revision
 
 
 def _alignment_scores(settings: Settings) -> dg.AssetsDefinition:

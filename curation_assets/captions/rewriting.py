@@ -3,32 +3,23 @@
 Prompt, JSON key and number of attempts follow EasyAnimate's rewriting stage; the checks are ours.
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curation_assets.language import NOT_WRITTEN, Writer, load_prompt, write
 from curation_assets.settings import Rewriting
-from resources.chat import Ask, ChatClient, ChatRequest, parse_json_answer
+from resources.chat import Ask, ChatClient
 
 KEY = "rewritten description"
 PLACEHOLDER = "your caption here"
 # A 135M model adds only what isn't so; a large one needs words of its own to rephrase.
 EMBEDDED_MAX_NEW_WORDS = 0.0
 CHAT_MAX_NEW_WORDS = 0.5
-RETRY_TEMPERATURE = 0.4  # at 0 a second attempt would repeat the first
-JSON_SCHEMA = {
-    "type": "object",
-    "properties": {KEY: {"type": "string"}},
-    "required": [KEY],
-    "additionalProperties": False,
-}
 
 
 class Encoder(Protocol):
@@ -36,49 +27,13 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """Instruction and example turns. With examples the instruction is the system turn, as small models need it."""
-
-    text: str
-    instruction: str
-    examples: tuple[tuple[str, str], ...]
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.text.encode()).hexdigest()
-
-    def messages(self, caption: str) -> list[dict[str, Any]]:
-        if not self.examples:
-            return [{"role": "user", "content": f"{self.instruction}\n{caption}"}]
-        messages = [{"role": "system", "content": self.instruction}]
-        for given, wanted in self.examples:
-            answer = json.dumps({KEY: wanted}, ensure_ascii=False)
-            messages += [{"role": "user", "content": given}, {"role": "assistant", "content": answer}]
-        return [*messages, {"role": "user", "content": caption}]
-
-
-def load_prompt(name: str) -> Prompt:
-    """`prompts/<name>.txt`: the instruction, then pairs of example caption and answer, parted by lines of ===."""
-    text = files(__package__).joinpath("prompts", f"{name}.txt").read_text(encoding="utf-8")
-    instruction, *examples = (part.strip() for part in text.split("\n===\n"))
-    return Prompt(text, instruction, tuple(zip(examples[::2], examples[1::2], strict=True)))
-
-
-@dataclass(frozen=True)
-class Rewriter:
-    """What writes, and what its answers must keep to.
+class Rewriter(Writer):
+    """A writer, and what its answers must keep to.
 
     `min_similarity` bounds the sentence encoder's cosine of answer and caption, `max_new_words` the share of the
     answer's content words that the caption doesn't have.
     """
 
-    engine: str
-    model: str
-    revision: str
-    prompt: Prompt
-    temperature: float
-    max_tokens: int
-    max_attempts: int
     min_similarity: float
     max_new_words: float
 
@@ -109,7 +64,7 @@ def rewriter_of(settings: Rewriting, model: str, revision: str) -> Rewriter:
         engine=settings.engine,
         model=model,
         revision=revision,
-        prompt=load_prompt("rewrite_small" if embedded else "rewrite"),
+        prompt=load_prompt(__package__, "rewrite_small" if embedded else "rewrite", KEY),
         temperature=0.0 if embedded else settings.chat.temperature,
         max_tokens=settings.chat.max_tokens,
         max_attempts=settings.max_attempts,
@@ -131,50 +86,19 @@ def _new_row(clip_id: str, caption: str) -> dict[str, Any]:
         "status": "failed",
         "original_caption": caption,
         "similarity": None,
-        "last_answer": None,
-        "engine": None,
-        "model": None,
-        "revision": None,
-        "prompt_sha256": None,
-        "attempts": 0,
-        "finish_reason": None,
-        "prompt_tokens": 0,
-        "completion_tokens": 0,
-        "seconds": 0.0,
+        **NOT_WRITTEN,
     }
 
 
 async def _rewrite(ask: Ask, clip_id: str, caption: str, encoder: Encoder, rewriter: Rewriter) -> dict[str, Any]:
-    row = _new_row(clip_id, caption) | {
-        "engine": rewriter.engine,
-        "model": rewriter.model,
-        "revision": rewriter.revision,
-        "prompt_sha256": rewriter.prompt.sha256,
-    }
-    messages = rewriter.prompt.messages(caption)
-    for attempt in range(rewriter.max_attempts):
-        temperature = rewriter.temperature if attempt == 0 else max(rewriter.temperature, RETRY_TEMPERATURE)
-        seed = attempt_seed(clip_id, attempt)
-        answer = await ask(ChatRequest(messages, temperature, rewriter.max_tokens, seed, JSON_SCHEMA))
-        row["attempts"] = attempt + 1
-        row["finish_reason"] = answer.finish_reason
-        row["prompt_tokens"] += answer.prompt_tokens
-        row["completion_tokens"] += answer.completion_tokens
-        row["seconds"] = round(row["seconds"] + answer.seconds, 3)
-        row["last_answer"] = answer.text
-        try:
-            text = parse_json_answer(answer.text, KEY)
-            row["similarity"] = similarity = _cosine(encoder, text, caption)
-            check_rewrite(text, caption, similarity, rewriter)
-        except ValueError:
-            continue
-        return row | {"caption": text, "status": "rewritten", "last_answer": None}
-    return row
+    row = _new_row(clip_id, caption)
 
+    def check(text: str) -> None:
+        row["similarity"] = similarity = _cosine(encoder, text, caption)
+        check_rewrite(text, caption, similarity, rewriter)
 
-def attempt_seed(clip_id: str, attempt: int) -> int:
-    """A 31-bit seed that is the same in every run."""
-    return int.from_bytes(hashlib.sha256(f"{clip_id}/{attempt}".encode()).digest()[:4]) >> 1
+    text, made = await write(ask, rewriter, clip_id, caption, check)
+    return row | made | {"caption": text, "status": "failed" if text is None else "rewritten"}
 
 
 def check_rewrite(text: str, caption: str, similarity: float, rewriter: Rewriter) -> None:

@@ -93,7 +93,7 @@ def _training_set(settings: Settings) -> dg.AssetsDefinition:
         """
         require_same_settings(context, settings)
         release = make_release(
-            home.store(), home.files(), settings_hash(settings), settings.training_set.paths, context.run_id
+            home.store(), home.files(), settings_hash(settings), settings.training_set.paths, context.run.run_id
         )
         return dg.MaterializeResult(metadata=_metadata(release, home), data_version=dg.DataVersion(release.name))
 

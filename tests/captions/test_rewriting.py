@@ -7,16 +7,14 @@ from typing import Any
 import pytest
 
 from curation_assets.captions.rewriting import (
-    JSON_SCHEMA,
     KEY,
     PLACEHOLDER,
-    attempt_seed,
     check_rewrite,
-    load_prompt,
     rewrite_captions,
     rewriter_of,
     unchanged,
 )
+from curation_assets.language import attempt_seed
 from curation_assets.settings import Chat, Rewriting
 from curation_assets.tables import REWRITTEN_CAPTIONS
 from resources.chat import ChatClient, ChatRequest, parse_json_answer
@@ -57,7 +55,7 @@ def test_the_packaged_model_rewrites_captions_without_adding_anything(
 
 def test_the_server_keeps_an_answer_to_its_schema(embedded_llm: ChatClient) -> None:
     turn = [{"role": "user", "content": "Describe a cat in five words."}]
-    request = ChatRequest(turn, temperature=0.7, max_tokens=100, seed=4, json_schema=JSON_SCHEMA)
+    request = ChatRequest(turn, temperature=0.7, max_tokens=100, seed=4, json_schema=EMBEDDED.prompt.json_schema)
     [(_, answer)] = embedded_llm.complete_all([(1, request)])
     assert not isinstance(answer, Exception)
     assert list(json.loads(answer.text, strict=False)) == [KEY]
@@ -104,7 +102,7 @@ def test_refused_answers_are_asked_for_again_with_other_seeds(sentences: Sentenc
     assert [body["seed"] for body in sent] == [attempt_seed("c1", k) for k in range(4)]
     assert len({body["seed"] for body in sent}) == 4
     assert [body["temperature"] for body in sent] == [0.0, 0.4, 0.4, 0.4]
-    assert sent[0]["response_format"]["json_schema"]["schema"] == JSON_SCHEMA
+    assert sent[0]["response_format"]["json_schema"]["schema"] == EMBEDDED.prompt.json_schema
     assert attempt_seed("c1", 0) == 1247784322
 
 
@@ -123,7 +121,7 @@ def test_a_server_that_fails_is_no_verdict_on_the_caption(sentences: SentenceEnc
 
 
 def test_prompts_ask_for_the_key_and_small_ones_show_an_example() -> None:
-    large, small = load_prompt("rewrite"), load_prompt("rewrite_small")
+    large, small = CHAT.prompt, EMBEDDED.prompt
     assert f'{{"{KEY}": "{PLACEHOLDER}"}}' in large.text
     assert [turn["role"] for turn in large.messages("A cat.")] == ["user"]
     assert large.messages("A cat.")[0]["content"].endswith("Description:\nA cat.")

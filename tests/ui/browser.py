@@ -5,19 +5,20 @@ import itertools
 import json
 import shutil
 import subprocess
-import tempfile
 import time
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from websockets.sync.client import connect
 
-# The innermost visible elements that match; `text` is all of the element's text or its aria-label.
+# The innermost visible elements that match; `text` is the element's own text, all of its text or its aria-label.
 _FIND = """((selector, text) => {
   const shown = e => { const r = e.getBoundingClientRect(); return r.width > 0 && r.height > 0; };
-  const says = e => e.innerText?.trim() === text || e.getAttribute('aria-label') === text;
+  const own = e => [...e.childNodes].filter(n => n.nodeType === Node.TEXT_NODE).map(n => n.data).join('').trim();
+  const says = e => [own(e), e.innerText?.trim(), e.getAttribute('aria-label')].includes(text);
   const found = [...document.querySelectorAll(selector)].filter(e => shown(e) && (text === null || says(e)));
   return found.filter(e => !found.some(other => other !== e && e.contains(other)));
 })(%s, %s)"""
@@ -32,54 +33,41 @@ class Browser:
     """One page of a Chromium of its own; use it as a context manager."""
 
     def __init__(self, width: int = 1600, height: int = 1000) -> None:
-        self._profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
+        self._size = f"{width},{height}"
+        self._ids = itertools.count(1)
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
         program = chromium()
         if program is None:
             raise FileNotFoundError("no chromium on the PATH; on Debian: apt-get install chromium")
-        self._process = subprocess.Popen(
-            [
-                program,
-                "--headless=new",
-                "--no-sandbox",  # it shows nothing but our own pages, and root can't use the sandbox
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--remote-debugging-port=0",
-                f"--user-data-dir={self._profile.name}",
-                f"--window-size={width},{height}",
-                "about:blank",
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self._page = connect(self._page_address(), max_size=None)
-        self._ids = itertools.count(1)
-
-    def _page_address(self) -> str:
-        port_file = Path(self._profile.name) / "DevToolsActivePort"
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            if port_file.exists() and (port := port_file.read_text().partition("\n")[0]):
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
-                    pages = [target for target in json.load(answer) if target["type"] == "page"]
-                if pages:
-                    return str(pages[0]["webSocketDebuggerUrl"])
-            time.sleep(0.1)
-        raise TimeoutError("chromium did not open its DevTools port within 30 s")
-
-    def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            profile = opened.enter_context(TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True))
+            process = subprocess.Popen(
+                [
+                    program,
+                    "--headless=new",
+                    "--no-sandbox",  # it shows nothing but our own pages, and root can't use the sandbox
+                    "--disable-gpu",
+                    "--disable-dev-shm-usage",
+                    "--disable-background-networking",
+                    "--no-first-run",
+                    "--remote-debugging-port=0",
+                    f"--user-data-dir={profile}",
+                    f"--window-size={self._size}",
+                    "about:blank",
+                ],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            opened.callback(process.wait)
+            opened.callback(process.kill)
+            self._page = opened.enter_context(connect(_page_address(Path(profile)), max_size=None))
+            self._open = opened.pop_all()
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._page.close()
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._profile.cleanup()
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command of the protocol."""
@@ -120,7 +108,7 @@ class Browser:
         for text in texts:
             self.wait_for(f"document.body?.innerText.includes({json.dumps(text)})", limit_s)
 
-    def click(self, text: str | None = None, selector: str = "*", limit_s: float = 30, double: bool = False) -> None:
+    def click(self, text: str | None = None, selector: str = "*", limit_s: float = 30) -> None:
         """Click the middle of the first element that matches, when it is there, enabled and at rest."""
         found = _FIND % (json.dumps(selector), json.dumps(text))
         where = f"""(() => {{
@@ -130,16 +118,28 @@ class Browser:
           const r = e.getBoundingClientRect();
           return {{x: r.x + r.width / 2, y: r.y + r.height / 2}};
         }})()"""
-        spot = self.wait_for(where, limit_s)
-        while (moved := self.wait_for(where, limit_s)) != spot:
-            spot = moved
+        spot, before = self.wait_for(where, limit_s), None
+        while spot != before:  # menus and graphs glide into place
+            time.sleep(0.25)
+            spot, before = self.wait_for(where, limit_s), spot
         self.call("Input.dispatchMouseEvent", type="mouseMoved", **spot)
-        for count in (1, 2) if double else (1,):
-            for kind in ("mousePressed", "mouseReleased"):
-                self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=count, **spot)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **spot)
 
     def type(self, text: str) -> None:
         self.call("Input.insertText", text=text)
+
+    def press(self, key: str, code: str, number: int, modifiers: int = 0) -> None:
+        """One key: its name, DOM code and Windows code; modifiers as the protocol counts them (1: Alt)."""
+        names = {"key": key, "code": code, "windowsVirtualKeyCode": number, "modifiers": modifiers}
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, **names)
+
+    def expand_groups(self) -> None:
+        """Open all groups of the asset graph by its shortcut, Alt+E."""
+        self.wait_for("document.querySelector('[aria-label=unfold_more]') !== null")
+        time.sleep(1)  # the shortcut is deaf while the graph is laid out
+        self.press("e", "KeyE", 69, modifiers=1)
 
     def screenshot(self, path: Path) -> None:
         picture = self.call("Page.captureScreenshot", format="png")["data"]
@@ -149,3 +149,17 @@ class Browser:
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=False
         )
+
+
+def _page_address(profile: Path, limit_s: float = 60) -> str:
+    """Where the DevTools protocol of the first page is spoken."""
+    port_file = profile / "DevToolsActivePort"
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        if port_file.exists() and (port := port_file.read_text().partition("\n")[0]):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
+                pages = [target for target in json.load(answer) if target["type"] == "page"]
+            if pages:
+                return str(pages[0]["webSocketDebuggerUrl"])
+        time.sleep(0.1)
+    raise TimeoutError(f"chromium did not open its DevTools port within {limit_s:.0f} s")

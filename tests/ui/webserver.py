@@ -54,7 +54,7 @@ def _own_session() -> None:
         signal.signal(number, signal.SIG_DFL)  # a background shell leaves SIGINT ignored
 
 
-def _wait_for_answer(address: str, process: "subprocess.Popen[bytes]", log: Path, limit_s: float = 90) -> None:
+def _wait_for_answer(address: str, process: "subprocess.Popen[bytes]", log: Path, limit_s: float = 180) -> None:
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(urllib.error.URLError, ConnectionError, TimeoutError):

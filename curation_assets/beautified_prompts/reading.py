@@ -1,0 +1,92 @@
+"""Reading a prompt file: the prompts in one column of a CSV or JSONL file, each with its hash and occurrence."""
+
+import csv
+import hashlib
+import io
+import json
+from collections import Counter
+from typing import Any
+
+from upath import UPath
+
+from resources.errors import InputError
+
+SUFFIXES = (".csv", ".jsonl")
+COLUMN = "prompt"
+
+
+def read_prompts(file: str, column: str = COLUMN) -> list[dict[str, Any]]:
+    """Rows of `prompts`, in the file's order; a row without a prompt has an `error`.
+
+    `file` is a path or a URL. Raises InputError when the file can't be read, is neither CSV nor JSONL, or lacks the
+    column.
+    """
+    place = UPath(file)
+    if place.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{file}: a prompt file is a .csv or .jsonl file; convert or rename it")
+    try:
+        text = place.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{file}: not in UTF-8; convert it") from None
+    except OSError as failure:
+        raise InputError(f"{file}: {failure.strerror or failure}; name a readable file") from None
+    records = _csv(file, text) if place.suffix.lower() == ".csv" else _jsonl(file, text)
+    columns = sorted({name for record in records for name in record if name is not None})
+    if column not in columns:
+        raise InputError(
+            f"{file}: no column {column!r} (it has {', '.join(columns) or 'none'}); name the one that holds the prompts"
+        )
+    seen = Counter[str]()
+    return [_row(record.get(column), position, seen) for position, record in enumerate(records, start=1)]
+
+
+def _csv(file: str, text: str) -> list[dict[Any, Any]]:
+    try:
+        return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as failure:
+        raise InputError(f"{file}: not readable as CSV: {failure}; correct the file") from None
+
+
+def _jsonl(file: str, text: str) -> list[dict[Any, Any]]:
+    records = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict):
+            raise InputError(f"{file}: line {number} is no JSON object; correct it")
+        records.append(record)
+    return records
+
+
+def _row(value: Any, position: int, seen: Counter[str]) -> dict[str, Any]:
+    error = None
+    if value is None or (isinstance(value, str) and not value.strip()):
+        error = f"row {position} has no prompt; fill it in"
+    elif not isinstance(value, str):
+        error = f"row {position} has a prompt that is no text; put it in quotes"
+    elif not _is_unicode(value):
+        error = f"row {position} has a prompt with half a character (a lone surrogate); correct it"
+    prompt = None if error else value
+    digest = hashlib.sha256((prompt or "").encode()).hexdigest()
+    occurrence = seen[digest]
+    seen[digest] += 1
+    return {
+        "prompt_id": f"{digest[:16]}-{occurrence}",
+        "prompt_sha256": digest,
+        "occurrence": occurrence,
+        "position": position,
+        "prompt": prompt,
+        "error": error,
+    }
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

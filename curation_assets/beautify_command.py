@@ -1,0 +1,63 @@
+"""What `reelhouse beautify` needs besides the asset: which server to ask, and a single prompt."""
+
+import hashlib
+from collections.abc import Mapping
+
+from curation_assets.beautified_prompts.beautifying import beautifier_of, beautify_prompts, unchanged
+from curation_assets.language import language_model
+from curation_assets.settings import Beautifying, SettingsError
+from resources.errors import InputError
+
+
+def with_server(
+    section: Beautifying,
+    base_url: str | None,
+    api_key_env: str | None,
+    model: str | None,
+    environment: Mapping[str, str],
+) -> Beautifying:
+    """The section with the server to ask: as the arguments say, else the settings, else the environment.
+
+    The environment's are OPENAI_BASE_URL and OPENAI_API_KEY. An engine that the settings name outranks the
+    environment; where nothing names a server the section stays as it is. Raises SettingsError for a server without
+    model, or a model without server.
+    """
+    open_to_server = section.engine == "chat" or "engine" not in section.model_fields_set
+    chosen = base_url
+    if not chosen and open_to_server:
+        chosen = section.chat.base_url or environment.get("OPENAI_BASE_URL")
+    if not chosen:
+        if model or api_key_env:
+            raise SettingsError("--model and --api-key-env are for a server; name it with --base-url")
+        return section
+    model = model or section.chat.model
+    if model is None:
+        raise SettingsError(f"no model is named for {chosen}; name it with --model or beautifying.chat.model")
+    key_env = api_key_env or section.chat.api_key_env
+    if key_env is None and environment.get("OPENAI_API_KEY"):
+        key_env = "OPENAI_API_KEY"
+    chat = section.chat.model_copy(update={"base_url": chosen, "api_key_env": key_env, "model": model})
+    return section.model_copy(update={"engine": "chat", "chat": chat})
+
+
+def beautify_one(prompt: str, section: Beautifying) -> str:
+    """The beautified prompt; nothing is stored.
+
+    Raises InputError when no answer was usable, TransientError or EngineUnavailable when the server or the embedded
+    engine fails.
+    """
+    if not prompt.strip():
+        raise InputError("the prompt is empty; write some words")
+    if section.engine == "off":
+        return str(unchanged(prompt)["beautified_prompt"])
+    unit = {"prompt_sha256": hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest(), "prompt": prompt}
+    with language_model(section, "beautifying") as (client, revision):
+        client.check()
+        [(_, outcome)] = beautify_prompts([unit], client, beautifier_of(section, client.model, revision))
+    if isinstance(outcome, Exception):
+        raise outcome
+    if outcome["beautified_prompt"] is None:
+        raise InputError(
+            f"no answer of {outcome['attempts']} was a usable description; the last one: {outcome['last_answer']}"
+        )
+    return str(outcome["beautified_prompt"])

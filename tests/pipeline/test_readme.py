@@ -1,0 +1,92 @@
+"""What README.md promises exists, and its queries run on a finished job."""
+
+import argparse
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from curation_assets.cli import _parser
+from curation_assets.settings import Settings, parse_settings
+from curation_assets.tables import TABLES
+from tests.pipeline.jobs import Job
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DEMO_HOME = ".reelhouse-demo"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+QUERIES = [code for code in blocks("python") if "scan_delta" in code]
+
+
+@pytest.mark.parametrize("code", QUERIES)
+def test_queries_run_on_a_finished_home(code: str, job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    assert DEMO_HOME in code
+    exec(compile(code.replace(DEMO_HOME, str(job.home)), "README.md", "exec"), {})
+    assert "clip_id" in capsys.readouterr().out
+
+
+def test_its_python_is_python() -> None:
+    assert QUERIES
+    for code in blocks("python"):
+        ast.parse(code)
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_its_settings_are_valid(text: str) -> None:
+    assert parse_settings(yaml.safe_load(text), "README.md") != Settings()
+
+
+def test_its_sections_of_the_settings_are_all_there_are() -> None:
+    table = README.partition("| section | what it sets |")[2].partition("\n\n")[0]
+    named = {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1] if row else "")}
+    assert named == set(Settings.model_fields)
+
+
+def test_its_assets_are_all_there_are() -> None:
+    table = README.partition("| asset | one row is | made from |")[2].partition("\n\n")[0]
+    named = {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1] if row else "")}
+    assert named == set(TABLES)
+
+
+def test_its_make_targets_and_variables_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"(?:^    |`)make ([a-z]+)", README, re.MULTILINE)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for variable in set(re.findall(r"make \w+ ([A-Z_]+)=", README)):
+        assert re.search(rf"^{variable} \?=", makefile, re.MULTILINE), variable
+
+
+def test_its_commands_and_flags_exist() -> None:
+    (commands,) = (a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
+    for command in set(re.findall(r"\.venv/bin/reelhouse (\w+)", README)):
+        assert command in commands.choices, command
+    flags = {flag for parser in commands.choices.values() for flag in parser._option_string_actions}
+    for flag in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)):
+        assert flag in flags, flag
+
+
+def test_its_files_exist() -> None:
+    named = set(re.findall(r"(?:curation_assets|deployments|benchmarks|docs|tests)/[\w./-]+\.\w+", README))
+    made_by_the_reader = {"curation_assets/scores/contrast.py"}
+    for file in named - made_by_the_reader:
+        assert (ROOT / file).exists(), file
+
+
+def test_its_keys_of_the_settings_exist() -> None:
+    schema = Settings.model_json_schema()
+    fields: set[str] = {name for part in schema["$defs"].values() for name in _properties(part)}
+    for name in ("base_url", "api_key_env", "concurrency", "request_timeout_s"):
+        assert f"`{name}`" in README
+        assert name in fields
+
+
+def _properties(schema: dict[str, Any]) -> list[str]:
+    return list(schema.get("properties", {}))
