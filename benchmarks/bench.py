@@ -116,8 +116,8 @@ def refresh_section(job: Job, folder: Path) -> Section:
 
 
 def read_everything(job: Job) -> None:
-    for name in TABLES:
-        if name not in ("training_set", "beautified_prompts", "source_files"):
+    for name, metadata in job.stages:
+        if "dagster/partition_row_count" in metadata:  # the partitioned ones
             job.store.read(job.store.snapshot(name), list(TABLES[name].schema), SHARD)
 
 

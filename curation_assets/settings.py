@@ -424,7 +424,7 @@ def home_path() -> str:
     odd = set() if "://" in home else set(_UNREADABLE_BY_POLARS.findall(str(Path(home).absolute())))
     if odd:
         raise SettingsError(
-            f"CURATION_HOME: tables below {Path(home).absolute()} couldn't be read, because of {' '.join(sorted(odd))!r} "
-            "in the path; choose a folder named with ASCII letters, digits and ._-"
+            f"CURATION_HOME: tables below {Path(home).absolute()} couldn't be read, because of "
+            f"{' '.join(sorted(odd))!r} in the path; choose a folder named with ASCII letters, digits and ._-"
         )
     return home

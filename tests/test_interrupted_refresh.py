@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from curation_assets.tables import FRAMES, MOTION_SCORES, SCENES
+from resources.errors import InputError
 from tests import toy_stages
 from tests.toy_stages import BATCH_UNITS, SHARD, Home, frames, motion, put, scene_rows, scenes, some_videos
 
@@ -145,8 +146,8 @@ def test_two_refreshes_with_other_settings_end_with_the_rows_of_one(home: Home, 
 def test_a_refresh_that_loses_the_race_does_not_compute_twice(home: Home) -> None:
     """Its finished rows stay in hand, and those of the other writer are taken as they are."""
     put(home.store, some_videos(3))
-    computer = home.computer(scenes())
-    others = home.computer(scenes(), v2=None)  # takes the others from staging
+    computer = home.computer(scenes(), v2=InputError("corrupt"))
+    others = home.computer(scenes(), v2=None)
 
     def another_run_commits(unit: str) -> None:
         if unit == "v2" and not others.asked:
@@ -156,17 +157,19 @@ def test_a_refresh_that_loses_the_race_does_not_compute_twice(home: Home) -> Non
     (report,) = home.refresh(computer)
 
     assert [unit for _, unit, _ in computer.asked] == ["v0", "v1", "v2"]
-    assert (report.computed, report.reused) == (1, 2)
-    assert home.table(SCENES).select("video_id", "scene_index", "detector").rows() == expected_scenes(
-        some_videos(3), "content"
-    )
+    assert [unit for _, unit, _ in others.asked] == ["v2"]  # v0 and v1 were in staging
+    assert (report.reused, report.failures) == (2, [("v2", "corrupt")])
 
 
 def test_upstream_that_changes_during_a_refresh_is_seen_by_the_next(home: Home) -> None:
     put(home.store, some_videos(3))
     computer = home.computer(scenes())
-    computer.before_unit = lambda unit: unit == "v0" and put(home.store, some_videos(3, 50))
 
+    def upstream_changes(unit: str) -> None:
+        if unit == "v0":
+            put(home.store, some_videos(3, 50))
+
+    computer.before_unit = upstream_changes
     home.refresh(computer)
     assert home.table(SCENES).select("video_id", "scene_index", "detector").rows() == expected_scenes(
         some_videos(3), "content"

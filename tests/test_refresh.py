@@ -248,7 +248,7 @@ def test_carried_columns_follow_without_computing(home: Home) -> None:
 
 
 def test_carried_columns_follow_in_rows_that_are_kept_or_blocked(home: Home) -> None:
-    unreadable = {"error": "is a link", "error_kind": "input"}
+    unreadable: Row = {"error": "is a link", "error_kind": "input"}
     put(home.store, {"a": found("a.mp4"), "b": found("b.mp4", **unreadable)}, table=SOURCE_FILES)
     refresh([probed()], SHARD, probe, home.context())
 
@@ -604,19 +604,21 @@ def test_keyless_error_rows_do_not_make_new_versions(home: Home) -> None:
     """Rows that failed have no clip_id to be sorted by."""
 
     def units(reads: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-        return reads["raw_videos"].select("video_id", "frame_count")
-
-    clips = Stage(CLIPS, unit="video_id", reads={"raw_videos": ["video_id", "frame_count"]}, units=units, version="1")
-    put(home.store, some_videos(40))
+        return reads["raw_videos"].select("video_id", wanted=~pl.col("missing"))
 
     def compute(work: list[Work]) -> list[Done]:
         return [Done(unit.unit, InputError(f"{unit.unit} is corrupt")) for unit in reversed(work)]
 
+    clips = Stage(CLIPS, unit="video_id", reads={"raw_videos": ["video_id", "missing"]}, units=units, version="1")
+    videos = some_videos(5)
+    put(home.store, videos)
     (first,) = refresh([clips], SHARD, compute, home.context())
+
+    put(home.store, {**videos, "v3": video(missing=True)})
     (second,) = refresh([clips], SHARD, compute, home.context())
 
-    assert second.version == first.version
-    assert second.data_version == first.data_version
+    assert (second.reused, second.failed, second.kept) == (0, 4, 1)
+    assert (second.version, second.data_version) == (first.version, first.data_version)
 
 
 # --- interrupted from within -------------------------------------------------------------------------------------

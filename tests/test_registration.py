@@ -221,15 +221,15 @@ def test_a_folder_named_like_a_video_is_a_folder(library: Library) -> None:
 
 # --- listings ----------------------------------------------------------------------------------------------------
 
-LISTED = [
+LISTED: list[Mapping[str, Any]] = [
     {"video_path": "a.mp4", "title": "<b>A</b>", "year": "1999"},
     {"video_path": "x/b.mp4", "title": "B", "year": None},
 ]
 
 
 def _write_listing(path: Path, rows: list[Mapping[str, Any]]) -> None:
-    table = pl.DataFrame(rows)
-    {".csv": table.write_csv, ".jsonl": table.write_ndjson, ".parquet": table.write_parquet}[path.suffix](path)
+    write = {".csv": "write_csv", ".jsonl": "write_ndjson", ".parquet": "write_parquet"}[path.suffix]
+    getattr(pl.DataFrame(rows), write)(path)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])

@@ -367,7 +367,13 @@ def two_shots() -> Path:
 
 
 @cache
-def meadow() -> Path:
-    """320x180, 25 fps, 40 frames: the rabbit's meadow, later than in `two_shots`."""
-    picked = "trim=start_frame=80:end_frame=120,setpts=PTS-STARTPTS,scale=320:180,setsar=1"
-    return ffmpeg("meadow.mp4", "-i", str(bigbuckbunny()), "-vf", picked, "-an", "-c:v", "libx264", "-crf", "18")
+def street() -> Path:
+    """320x180, 25 fps, 40 frames of a street, one shot, without sound."""
+    picked = "trim=start_frame=80:end_frame=120,setpts=PTS-STARTPTS,scale=-2:180,crop=320:180,setsar=1"
+    return ffmpeg("street.mp4", "-i", str(bikes()), "-vf", picked, "-c:v", "libx264", "-preset", "ultrafast", "-an")
+
+
+@cache
+def no_duration() -> Path:
+    """MPEG-TS of one frame, which no timestamp ends: its duration is unknown."""
+    return ffmpeg("no_duration.ts", "-i", str(one_frame()), "-c:v", "libx264")

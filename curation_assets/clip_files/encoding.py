@@ -74,7 +74,9 @@ def encode_clip(
             raise
         raise InputError(f"{source.uri}: {failure}") from None
     except OSError as failure:
-        raise TransientError(f"{destination}: can't be written ({failure.strerror or failure})") from None
+        raise TransientError(
+            f"{destination}: can't be written ({failure.strerror or failure}); make room or give access"
+        ) from None
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -234,9 +236,16 @@ def _timestamps(clip: Mapping[str, Any]) -> list[int]:
 
 
 def _file_size(source: VideoSource, settings: ClipFiles) -> tuple[int, int]:
-    if settings.pixel_format == "yuv420p":
-        return source.width - source.width % 2, source.height - source.height % 2
-    return source.width, source.height
+    """Width and height of the file, px. Raises InputError where nothing is left to encode."""
+    if settings.pixel_format != "yuv420p":
+        return source.width, source.height
+    width, height = source.width - source.width % 2, source.height - source.height % 2
+    if not width or not height:
+        raise InputError(
+            f"{source.width}x{source.height} px is less than the 2x2 px that yuv420p needs; raise "
+            "clips.min_source_area_px, or set clip_files.pixel_format to yuv444p"
+        )
+    return width, height
 
 
 def _verify(clip: Mapping[str, Any], source: VideoSource, settings: ClipFiles, scratch: Path) -> dict[str, Any]:

@@ -192,9 +192,9 @@ def test_second_run_computes_nothing_and_writes_no_version(job: Job) -> None:
 
 
 def test_columns_of_a_listing_reach_manifest_and_exports(new_job: Job) -> None:
-    copy_videos(new_job.films, meadow=videos.meadow())
+    copy_videos(new_job.films, street=videos.street())
     listing = new_job.root / "films.csv"
-    listing.write_text("video_path,licence,note\nfilms/meadow.mp4,CC-BY-4.0,\n", encoding="utf-8")
+    listing.write_text("video_path,licence,note\nfilms/street.mp4,CC-BY-4.0,\n", encoding="utf-8")
     run = new_job.run(BARE_SETTINGS, listing)
     assert run.outcome.step_failures == []
     (row,) = new_job.table("training_manifest").to_dicts()
@@ -203,7 +203,7 @@ def test_columns_of_a_listing_reach_manifest_and_exports(new_job: Job) -> None:
     exported = pl.read_parquet(new_job.home / next(path for path in release["exports"] if path.endswith(".parquet")))
     assert exported["listing.licence"].to_list() == ["CC-BY-4.0"]
 
-    listing.write_text("video_path,licence,note\nfilms/meadow.mp4,CC0-1.0,seen\n", encoding="utf-8")
+    listing.write_text("video_path,licence,note\nfilms/street.mp4,CC0-1.0,seen\n", encoding="utf-8")
     again = new_job.run(BARE_SETTINGS, listing)
     assert again.computed() == {"training_manifest": 1, "training_set": 1}, "a licence is no reason to decode"
     (row,) = new_job.table("training_manifest").to_dicts()

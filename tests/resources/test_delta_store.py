@@ -12,7 +12,9 @@ from deltalake import DeltaTable
 from resources.delta_store import Conflict, DeltaStore
 
 TABLE = "scores"
-SCHEMA = pl.Schema({"clip_id": pl.String, "score": pl.Float64, "pairs": pl.List(pl.Float64), "shard": pl.String})
+SCHEMA = pl.Schema(
+    {"clip_id": pl.String(), "score": pl.Float64(), "pairs": pl.List(pl.Float64()), "shard": pl.String()}
+)
 
 
 @pytest.fixture
@@ -25,16 +27,16 @@ def rows(shard: str, *clips: str, score: float = 0.5) -> pl.DataFrame:
     return pl.DataFrame(made, schema=SCHEMA, orient="row")
 
 
-def opened(store: DeltaStore) -> DeltaTable:
-    return store.open(TABLE, SCHEMA)
+def opened(store: DeltaStore, table: str = TABLE) -> DeltaTable:
+    return store.open(table, SCHEMA)
 
 
 def put(store: DeltaStore, shard: str, *clips: str, score: float = 0.5) -> int:
     return store.replace(opened(store), rows(shard, *clips, score=score), shard, {})
 
 
-def contents(store: DeltaStore) -> set[tuple[str, str]]:
-    found = store.read(opened(store), ["shard", "clip_id"]).rows()
+def contents(store: DeltaStore, table: str = TABLE) -> set[tuple[str, str]]:
+    found = store.read(opened(store, table), ["shard", "clip_id"]).rows()
     assert len(found) == len(set(found)), "a row stands in the table twice"
     return set(found)
 
@@ -64,20 +66,21 @@ import sys
 import polars as pl
 from resources.delta_store import DeltaStore
 from tests.resources.test_delta_store import opened, rows
-store, shard = DeltaStore(sys.argv[1]), sys.argv[2]
+store, shard, *tables = DeltaStore(sys.argv[1]), *sys.argv[2:]
 print("ready", flush=True)
 sys.stdin.readline()
-for _ in range(3):
-    store.replace(opened(store), rows(shard, shard + "1", shard + "2"), shard, {"run_id": shard})
+for table in tables:
+    store.replace(opened(store, table), rows(shard, shard + "1", shard + "2"), shard, {"run_id": shard})
 """
 
 
 def test_processes_that_create_the_table_together_all_keep_their_rows(store: DeltaStore) -> None:
     shards = [f"shard-{number}" for number in range(6)]
+    tables = [f"scores-{number}" for number in range(5)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", WRITER, store.root, shard],
+            [sys.executable, "-c", WRITER, store.root, shard, *tables],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -96,8 +99,9 @@ def test_processes_that_create_the_table_together_all_keep_their_rows(store: Del
         writer.communicate()
         assert writer.returncode == 0
 
-    assert contents(store) == {(shard, shard + clip) for shard in shards for clip in "12"}
-    assert opened(store).version() == 18
+    for table in tables:
+        assert contents(store, table) == {(shard, shard + clip) for shard in shards for clip in "12"}
+        assert opened(store, table).version() == len(shards)
 
 
 def test_a_stale_handle_cannot_overwrite_what_another_writer_put_into_the_shard(store: DeltaStore) -> None:

@@ -17,6 +17,11 @@ def square(number: int) -> int:
     return number * number
 
 
+def nap(number: int) -> int:
+    time.sleep(0.2)
+    return number
+
+
 def whose(_: object) -> int:
     """The worker's process id."""
     return os.getpid()

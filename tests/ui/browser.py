@@ -23,6 +23,13 @@ _FIND = """((selector, text) => {
   return found.filter(e => !found.some(other => other !== e && e.contains(other)));
 })(%s, %s)"""
 
+_BOX = """((selector, margin) => {
+  const boxes = [...document.querySelectorAll(selector)].map(e => e.getBoundingClientRect());
+  const x = Math.min(...boxes.map(b => b.left)) - margin, y = Math.min(...boxes.map(b => b.top)) - margin;
+  const right = Math.max(...boxes.map(b => b.right)), bottom = Math.max(...boxes.map(b => b.bottom));
+  return {x, y, width: right - x + margin, height: bottom - y + margin};
+})(%s, %d)"""
+
 
 def chromium() -> str | None:
     """The program, where the machine has one."""
@@ -141,14 +148,14 @@ class Browser:
         time.sleep(1)  # the shortcut is deaf while the graph is laid out
         self.press("e", "KeyE", 69, modifiers=1)
 
-    def screenshot(self, path: Path) -> None:
-        picture = self.call("Page.captureScreenshot", format="png")["data"]
+    def screenshot(self, path: Path, around: str | None = None, margin: int = 24) -> None:
+        """A PNG of the page, or of what the elements that match the selector `around` cover."""
+        clip = {}
+        if around:
+            box = self.evaluate(_BOX % (json.dumps(around), margin))
+            clip = {"clip": {**box, "scale": 1}}
+        picture = self.call("Page.captureScreenshot", format="png", **clip)["data"]
         path.write_bytes(base64.b64decode(picture))
-
-    def resize(self, width: int, height: int, scale: float = 1) -> None:
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=False
-        )
 
 
 def _page_address(profile: Path, limit_s: float = 60) -> str:

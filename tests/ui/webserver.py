@@ -32,6 +32,7 @@ def running(command: Sequence[str], log: Path, environment: dict[str, str]) -> I
     """A Dagster webserver started by `command` with a free port behind it; its output goes to `log`."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
         process = subprocess.Popen(
             [*command, "--port", str(port)],
