@@ -37,12 +37,20 @@ def with_policy(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefiniti
 def automation_sensor() -> dg.AutomationConditionSensorDefinition:
     """Off until somebody switches it on in the UI."""
     return dg.AutomationConditionSensorDefinition(
-        "refresh_what_changed", target=dg.AssetSelection.all(), default_status=dg.DefaultSensorStatus.STOPPED
+        "refresh_what_changed",
+        target=dg.AssetSelection.all(),
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description="Requests the shards whose inputs, settings or code changed. Registration and release stay manual.",
     )
 
 
-# One shard through every asset, and a release of all shards.
 JOBS = [
-    dg.define_asset_job("refresh_shard", dg.AssetSelection.all() - dg.AssetSelection.assets(*WHOLE, *PROMPTS)),
-    dg.define_asset_job("release", dg.AssetSelection.assets("training_set")),
+    dg.define_asset_job(
+        "refresh_shard",
+        dg.AssetSelection.all() - dg.AssetSelection.assets(*WHOLE, *PROMPTS),
+        description="One shard through every asset; what is up to date is reused.",
+    ),
+    dg.define_asset_job(
+        "release", dg.AssetSelection.assets("training_set"), description="Export all shards' samples as a release."
+    ),
 ]

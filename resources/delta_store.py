@@ -1,6 +1,7 @@
 """Delta tables partitioned by shard: open, read from one snapshot, replace one shard, time travel."""
 
 import random
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 PARTITION = "shard"
 _CREATE_ATTEMPTS = 12
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _COMMIT_RETRIES = 100  # of commits by writers of other shards, which delta-rs sees don't conflict
 
 
@@ -48,8 +50,8 @@ class DeltaStore:
                     storage_options=self.storage_options,
                     commit_properties=CommitProperties(max_commit_retries=0),  # else the second to come changes it
                 )
-            except TableNotFoundError as failure:  # so is a folder called that can't be made
-                raise OSError(f"table {table} can't be created: {' '.join(str(failure).split())}") from None
+            except (TableNotFoundError, OSError) as failure:  # the first where its folder can't be made
+                raise OSError(f"table {table} can't be created: {_in_one_line(failure)}") from None
             except DeltaError:  # another writer was first
                 time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 5)))
         return self.snapshot(table)
@@ -70,7 +72,8 @@ class DeltaStore:
         """Put `rows` in the place of the shard's rows (None: of all rows), in one commit; returns the version.
 
         Nothing outside the shard can change: the predicate is part of every write, the first one too.
-        Raises Conflict when another writer changed the same rows since `handle` was opened.
+        Raises Conflict when another writer changed the same rows since `handle` was opened, OSError when the table
+        can't be written; it is as before then.
         """
         if shard is not None and not rows.get_column(PARTITION).eq(shard).all():
             raise ValueError(f"rows of another shard in a write of {shard!r}")
@@ -86,4 +89,11 @@ class DeltaStore:
             )
         except CommitFailedError as failure:
             raise Conflict(str(failure).splitlines()[0]) from None
+        except (DeltaError, OSError) as failure:
+            raise OSError(f"table {handle.table_uri} can't be written: {_in_one_line(failure)}") from None
         return int(handle.version())
+
+
+def _in_one_line(failure: Exception) -> str:
+    """Without the line breaks and colours that delta-rs puts between causes."""
+    return " ".join(_COLOURS.sub("", str(failure)).split())

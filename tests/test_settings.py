@@ -219,8 +219,8 @@ def _another(key: str) -> Any:
 
 
 def _nearby(key: str, value: float) -> float:
-    bounds: list[Any] = [c for constraints in NUMBERS[key] for c in constraints]
-    ceiling: float = min((c.le for c in bounds if isinstance(c, annotated_types.Le)), default=math.inf)
+    bounds: list[Any] = [c for constraints in NUMBERS[key] for c in constraints if isinstance(c, annotated_types.Le)]
+    ceiling = min((bound.le for bound in bounds), default=math.inf)
     step = 1 if isinstance(value, int) else 0.125
     return value + step if value + step <= ceiling else value - step
 
