@@ -28,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as problem:
         print(f"reelhouse: {problem}", file=sys.stderr)
         return WRONG_USE
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
     except KeyboardInterrupt:
         print("\nreelhouse: interrupted; finished rows are kept, run the same command again to go on", file=sys.stderr)
         return FAILED
@@ -182,9 +185,12 @@ def _shards_of(source: str, store: "DeltaStore") -> list[str]:  # type: ignore[n
 
 def _print_next_steps(console: "Console", home: str, options: argparse.Namespace) -> None:  # type: ignore[name-defined]  # noqa: F821
     flags = "".join(f" --{name} {value}" for name in ("home", "settings") if (value := getattr(options, name)))
-    console.print("Open the UI:       ", f"reelhouse ui{flags}", markup=False, soft_wrap=True)
-    query = f'pl.scan_delta("{home}/tables/clip_selection").select("clip_id", "selected", "reasons").collect()'
-    console.print("Query with polars: ", query, markup=False, soft_wrap=True)
+    table = options.until or "clip_selection"
+    steps = (
+        f"Open the UI:        {sys.argv[0]} ui{flags}",
+        f"Query with polars:  import polars as pl; print(pl.read_delta({f'{home}/tables/{table}'!r}))",
+    )
+    console.print("\n".join(steps), markup=False, highlight=False, soft_wrap=True)
 
 
 def _wrong_use(message: str) -> int:

@@ -126,4 +126,7 @@ def _why(event: dg.DagsterEvent) -> str:
     error = data.error
     while error is not None and error.cause is not None:
         error = error.cause
+    if error is not None and error.cls_name == "DagsterAssetCheckFailedError":
+        _, *checks = error.message.strip().splitlines()
+        return f"{', '.join(checks)}: this check failed, so nothing made from it was refreshed; its failed rows say why"
     return f"{event.step_key}: {error.message.strip() if error else 'failed without a message'}"

@@ -43,7 +43,8 @@ class Stage:
     `settings`: every value of the settings that can change a result, execution settings left out. `engines`: engine
     -> its settings, model and revision, for tables that hold a row per engine. `version`: raised when the logic
     changes. `not_data`: unit columns that say where the input lies, not what it is. `carried`: unit columns copied to
-    all rows at each refresh, also to reused ones. `file`: the columns that hold path and size of a row's file.
+    all rows at each refresh, also to reused ones. `paid`: a result outlives a failure of its parent. `file`: the
+    columns that hold path and size of a row's file.
     """
 
     table: Table
@@ -56,6 +57,7 @@ class Stage:
     not_data: frozenset[str] = frozenset()
     carried: tuple[str, ...] = ()
     file: tuple[str, str] | None = None
+    paid: bool = False
 
     @property
     def code_version(self) -> str:
@@ -230,8 +232,11 @@ def _plan(stage: Stage, shard: str, context: Context, staging: "_Staging") -> _P
             continue
         for engine in stage.engines:
             key = (name, engine)
-            plan.fingerprints[key] = fingerprint = stage.fingerprint(unit, engine)
             old = by_unit[name][engine]
+            if unit.get("blocked") and stage.paid and old and not any(row["error"] for row in old):
+                plan.kept += [_carry(stage, unit, row) for row in old]
+                continue
+            plan.fingerprints[key] = fingerprint = stage.fingerprint(unit, engine)
             if unit.get("blocked"):
                 plan.blocked[key] = _blocked_rows(stage, shard, key, unit, fingerprint, old, context)
             elif _stands(old, fingerprint, stage, context):

@@ -146,26 +146,41 @@ class Bound(Section):
         return self
 
 
-class MotionBounds(Section):
+class Bounds(Section):
+    """Bounds by name. A file that gives one side of a bound leaves the other at its default; null removes a side."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_other_side(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            return given
+        merged = dict(given)
+        for name, field in cls.model_fields.items():
+            if isinstance(field.default, Bound) and isinstance(given.get(name), dict):
+                merged[name] = {**field.default.model_dump(), **given[name]}
+        return merged
+
+
+class MotionBounds(Bounds):
     """`dis` from benchmarks/calibrate.py; `farneback` is EasyAnimate's."""
 
     dis: Bound = Bound(min=0.95, max=74.0)
     farneback: Bound = Bound(min=2.0, max=20.0)
 
 
-class SemanticBounds(Section):
+class SemanticBounds(Bounds):
     """From benchmarks/calibrate.py."""
 
     efficientnet_lite0: Bound = Bound(min=0.47)
 
 
-class TextBounds(Section):
+class TextBounds(Bounds):
     """EasyAnimate's; benchmarks/calibrate.py finds 0.017."""
 
     rapidocr: Bound = Bound(max=0.02)
 
 
-class TechnicalBounds(Section):
+class TechnicalBounds(Bounds):
     """One bound a measure, from benchmarks/calibrate.py; each measure's range is in `tables.py`."""
 
     sharpness: Bound = Bound(min=35.0)
@@ -249,7 +264,7 @@ class Alignment(Section):
     engine: Literal["label_similarity", "off"] = "label_similarity"
 
 
-class AlignmentBounds(Section):
+class AlignmentBounds(Bounds):
     """0.05 let 87 % of people's captions pass with their own shot and 35 % with another, of 15 shots."""
 
     label_similarity: Bound = Bound(min=0.05)

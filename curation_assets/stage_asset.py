@@ -4,6 +4,7 @@ import html
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
@@ -151,14 +152,20 @@ def _refresh(
         retry_failed=RETRY_TAG in context.run.tags,
     )
     tools = Tools(settings, files)
-    try:
+    with explaining(f"{stages[0].table.name} {shard}"):
         return refresh(stages, shard, lambda units: compute(units, tools), work)
+
+
+@contextmanager
+def explaining(step: str) -> Iterator[None]:
+    """Turn what stops a whole step into a failure that says in one line what happened and what to do."""
+    try:
+        yield
     except (EngineUnavailable, TransientError) as failure:
-        raise dg.Failure(f"{stages[0].table.name} {shard}: {failure}", allow_retries=False) from failure
+        raise dg.Failure(f"{step}: {failure}", allow_retries=False) from failure
     except OSError as failure:
         raise dg.Failure(
-            f"{stages[0].table.name} {shard}: {failure}; "
-            "make room or give access, then run again: finished rows are kept",
+            f"{step}: {failure}; make room or give access, then run again: finished rows are kept",
             allow_retries=False,
         ) from failure
 

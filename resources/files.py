@@ -46,9 +46,10 @@ class Files:
                 file.flush()
                 os.fsync(file.fileno())
             scratch.replace(str(target))
-        except BaseException:
+        except OSError as failure:
+            raise OSError(failure.errno, failure.strerror, str(target)) from None
+        finally:
             scratch.unlink(missing_ok=True)
-            raise
 
     def listing(self, folder: str) -> list[str]:
         """Files directly in `folder`, as relative paths, sorted; unfinished ones left out."""

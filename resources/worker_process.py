@@ -30,7 +30,8 @@ def _failure(failure: Exception) -> Exception:
     if isinstance(failure, MemoryError):
         return TransientError("needed more memory than execution.item_memory_bytes allows")
     if isinstance(failure, OSError):
-        return TransientError(f"{failure.strerror or failure}: {failure.filename or ''}".rstrip(": "))
+        place = f"{failure.filename}: " if failure.filename else ""
+        return TransientError(f"{place}{failure.strerror or failure}; make room or give access, then run again")
     where = traceback.extract_tb(failure.__traceback__)[-1]
     place = f"{os.path.basename(where.filename)}:{where.lineno}"
     return TransientError(f"unexpected {type(failure).__name__} at {place}: {failure}")

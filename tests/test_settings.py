@@ -213,6 +213,8 @@ def _another(key: str) -> Any:
         return not value
     if isinstance(value, int | float):
         return value + 1 if key.endswith((".min", ".max", "_px", "_frames")) else _nearby(key, value)
+    if value is None and key.endswith((".min", ".max")):  # a bound's other side keeps its default
+        return -1000.0 if key.endswith(".min") else 1000.0
     if value is None:
         return 0.25 if "float" in str(annotation) else "something"
     return value + " and more"
@@ -286,3 +288,14 @@ def test_settings_cannot_be_changed_after_they_were_validated() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().cuts.content_threshold = 30.0  # type: ignore[misc]
     assert issubclass(Settings, Section)
+
+
+def test_one_side_of_a_bound_leaves_the_other_at_its_default() -> None:
+    default = Settings().selection.motion.dis
+    settings = parse_settings({"selection": {"motion": {"dis": {"min": 5.0}}}}, "f.yaml")
+    assert settings.selection.motion.dis == Bound(min=5.0, max=default.max)
+
+
+def test_null_removes_one_side_of_a_bound() -> None:
+    settings = parse_settings({"selection": {"technical": {"opencv": {"luma": {"max": None}}}}}, "f.yaml")
+    assert settings.selection.technical.opencv.luma == Bound(min=Settings().selection.technical.opencv.luma.min)

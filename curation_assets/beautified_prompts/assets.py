@@ -94,6 +94,7 @@ def _beautified_prompts(settings: Settings) -> dg.AssetsDefinition:
         reads={PROMPTS.name: ["prompt_id", *CARRIED]},
         units=registered_prompts,
         version="1",
+        paid=True,
         settings=_settings(section),
         carried=CARRIED,
     )

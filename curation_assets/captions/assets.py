@@ -45,6 +45,7 @@ def _captions(settings: Settings) -> dg.AssetsDefinition:
         reads=reads,
         units=clips_with_facts if facts else selected_frames,
         version="1",
+        paid=True,
         settings={"engine": settings.captions.engine, **made_by},
         not_data=frozenset({"frames_path"}),
     )
@@ -114,6 +115,7 @@ def _rewritten_captions(settings: Settings) -> dg.AssetsDefinition:
         reads={"captions": ["clip_id", "caption"], "clip_selection": ["clip_id", "selected"]},
         units=captions_to_rewrite,
         version="1",
+        paid=True,
         settings=_rewriting_settings(section),
     )
 
@@ -172,6 +174,7 @@ def _alignment_scores(settings: Settings) -> dg.AssetsDefinition:
         },
         units=rewritten_clips,
         version="1",
+        paid=True,
         engines={} if settings.alignment.engine == "off" else {settings.alignment.engine: made_by},
         not_data=frozenset({"frames_path"}),
     )

@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from curation_assets.clip_files.storing import encode_and_store
-from curation_assets.refresh import NO_ENGINE, Done, Row, Stage, Work
+from curation_assets.refresh import NO_ENGINE, Done, Row, Stage, Work, blocked_by
 from curation_assets.settings import Settings, result_settings
 from curation_assets.stage_asset import stage_asset
 from curation_assets.tables import CLIP_FILES
@@ -23,11 +23,13 @@ def clip_file_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             "sample_selection": ["clip_id", "selected"],
             "clips": ["clip_id", "video_id", "dropped", "start_s", *SPAN],
             "raw_videos": ["video_id", "source_uri", "missing", "audio_stream_index", *READING],
+            "frames": ["clip_id", "frames_path"],
         },
         units=chosen_clips,
         version="1",
+        paid=True,
         settings=result_settings(settings.clip_files),
-        not_data=frozenset({"source_uri"}),
+        not_data=frozenset({"source_uri", "frames_path"}),
         file=("file_path", "file_size_bytes"),
     )
 
@@ -56,8 +58,10 @@ def clip_file_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 def chosen_clips(reads: Frames) -> pl.DataFrame:
     """Clips with what is needed to cut them; files of clips that are not chosen today are left as they are."""
     chosen = selected_clips(reads, "sample_selection").rename({"wanted": "chosen"})
+    frames = reads["frames"].select("clip_id", "frames_path", blocked_by("frames"))
     return (
         clips_with_source(reads)
+        .join(frames, on="clip_id")
         .join(reads["raw_videos"].select("video_id", "audio_stream_index"), on="video_id")
         .join(chosen, on="clip_id", how="left")
         .with_columns(wanted=pl.col("wanted") & pl.col("chosen").fill_null(False))

@@ -32,10 +32,12 @@ _MATRIX_TAGS = {"bt601": "smpte170m", "bt709": "bt709", "bt2020": "bt2020nc"}
 _UPRIGHT = {0: [], 90: ["transpose=clock"], 180: ["hflip", "vflip"], 270: ["transpose=cclock"]}
 _SCALING = "flags=bicubic+accurate_rnd+full_chroma_int+bitexact"  # bitexact: the same on every CPU
 
-# Where to start decoding before the span. Containers with an index lead to the keyframe before that point. The
-# others lead anywhere, so the distance must hold a whole group of pictures (x264's default: 250 frames).
-_SEEK_LEAD_S = 2.0
-_SEEK_LEAD_WITHOUT_INDEX_S = 12.0
+# How far before the span to start decoding, one try after another. Containers with an index lead to the keyframe
+# before that point; sound needs a few packets more to decode cleanly. The others lead anywhere, so the distance must
+# hold a whole group of pictures (x264's default: 250 frames).
+_SEEK_LEADS_S = (0.0, 2.0)
+_SEEK_LEADS_WITH_SOUND_S = (0.1, 2.0)
+_SEEK_LEADS_WITHOUT_INDEX_S = (12.0, 30.0)
 _CONTAINERS_WITHOUT_INDEX = {"mpegts", "mpeg"}
 
 
@@ -50,6 +52,7 @@ def encode_clip(
     settings: ClipFiles,
     destination: Path,
     limits: Limits,
+    shown: tuple[RGB, RGB] | None = None,
 ) -> dict[str, Any]:
     """Encode a span to `destination`, which appears whole and verified or not at all.
 
@@ -57,14 +60,14 @@ def encode_clip(
     of `clip_files` but `clip_id` and `file_path`.
 
     Verified by decoding: number, size and timestamps of the frames, and the PSNR of the first and the last one
-    against the source's. Raises InputError when the source can't be decoded or the result isn't the span,
-    TransientError when time, memory or disk ran out.
+    against the source's, given as `shown` or decoded again. Raises InputError when the source can't be decoded or
+    the result isn't the span, TransientError when time, memory or disk ran out.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
     scratch = destination.with_name(f".{destination.name}.{uuid.uuid4().hex}.partial")
     try:
         with _local(source, scratch.with_suffix(".source")) as local:
-            row = _encode_and_verify(clip, local, audio_stream_index, settings, scratch, limits)
+            row = _encode_and_verify(clip, local, audio_stream_index, settings, scratch, limits, shown)
         with scratch.open("rb") as file:
             os.fsync(file.fileno())
         scratch.replace(destination)
@@ -107,13 +110,15 @@ def _encode_and_verify(
     settings: ClipFiles,
     scratch: Path,
     limits: Limits,
+    shown: tuple[RGB, RGB] | None,
 ) -> dict[str, Any]:
     # Seeking can land behind the span's first frame (no index, damaged index, keyframes that are none). The
     # check below finds out; decoding from the start of the file is slow but finds every frame.
-    for seek_s in dict.fromkeys((_seek_point(clip, source), None)):
+    has_sound = audio_stream_index is not None and settings.audio != "none"
+    for seek_s in (*_seek_points(clip, source, has_sound), None):
         try:
             run_ffmpeg(_arguments(clip, source, audio_stream_index, settings, seek_s, scratch), limits)
-            return _verify(clip, source, settings, scratch)
+            return _verify(clip, source, settings, scratch, shown)
         except (InputError, _Mismatch) as failure:
             cause = failure
     if isinstance(cause, _Mismatch):
@@ -123,19 +128,27 @@ def _encode_and_verify(
     raise cause
 
 
-def _seek_point(clip: Mapping[str, Any], source: VideoSource) -> float | None:
-    """Where decoding may start, s on the container's clock; None: at the start of the file."""
-    if source.timestamps == "generated" or clip["start_s"] <= _SEEK_LEAD_S:
-        return None
+def _seek_points(clip: Mapping[str, Any], source: VideoSource, has_sound: bool) -> list[float]:
+    """Where decoding may start, s on the container's clock; points before the first frame are left out."""
+    if source.timestamps == "generated":
+        return []
     try:
         with open_container(source.uri, source.pixel_limit) as container:
             without_index = container.format.name in _CONTAINERS_WITHOUT_INDEX
     except (av.FFmpegError, OSError) as failure:
         raise InputError(f"can't be read ({failure}); check the file and register the source again") from None
-    lead_s = _SEEK_LEAD_WITHOUT_INDEX_S if without_index else _SEEK_LEAD_S
-    if clip["start_s"] <= lead_s:
-        return None
-    return float(clip["start_pts"] * source.time_base) - lead_s
+    leads_s = _SEEK_LEADS_WITH_SOUND_S if has_sound else _SEEK_LEADS_S
+    if without_index:
+        leads_s = _SEEK_LEADS_WITHOUT_INDEX_S
+    start_s = float(clip["start_pts"] * source.time_base)
+    return [start_s - lead_s for lead_s in leads_s if lead_s < clip["start_s"]]
+
+
+def _decoded(clip: Mapping[str, Any], source: VideoSource) -> tuple[RGB, RGB]:
+    """The source's own first and last frame of the span."""
+    stamps = _timestamps(clip)
+    first, last = (next(iter(read_frames(source, stamp, clip["end_pts"]))).rgb() for stamp in (stamps[0], stamps[-1]))
+    return first, last
 
 
 def _arguments(
@@ -248,7 +261,9 @@ def _file_size(source: VideoSource, settings: ClipFiles) -> tuple[int, int]:
     return width, height
 
 
-def _verify(clip: Mapping[str, Any], source: VideoSource, settings: ClipFiles, scratch: Path) -> dict[str, Any]:
+def _verify(
+    clip: Mapping[str, Any], source: VideoSource, settings: ClipFiles, scratch: Path, shown: tuple[RGB, RGB] | None
+) -> dict[str, Any]:
     """The columns of `clip_files`, measured on the file. Raises _Mismatch where it isn't the span."""
     width, height = _file_size(source, settings)
     try:
@@ -290,9 +305,11 @@ def _verify(clip: Mapping[str, Any], source: VideoSource, settings: ClipFiles, s
             raise _Mismatch(f"frame {k} is shown at {float(time):.6f} s instead of its own time")
 
     psnrs = []
-    for name, stamp, mine in (("first", stamps[0], first), ("last", stamps[-1], last)):
-        wanted = next(iter(read_frames(source, stamp, clip["end_pts"]))).rgb(source.width, source.height)
-        psnr_db = _psnr_db(wanted[:height, :width], mine.rgb(width, height))
+    first_shown, last_shown = shown or _decoded(clip, source)
+    for name, wanted, mine in (("first", first_shown, first), ("last", last_shown, last)):
+        if wanted.shape[:2] == (source.height, source.width):
+            wanted = wanted[:height, :width]
+        psnr_db = _psnr_db(wanted, mine.rgb(wanted.shape[1], wanted.shape[0]))
         if psnr_db < settings.min_psnr_db:
             raise _Mismatch(
                 f"its {name} frame differs from the source's (PSNR {psnr_db:.1f} dB, "

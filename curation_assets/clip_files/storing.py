@@ -8,12 +8,14 @@ from curation_assets.settings import ClipFiles
 from resources.ffmpeg import Limits
 from resources.files import Files
 from resources.media import VideoSource
+from resources.pictures import unpack_pictures
 
 
 def encode_and_store(
     clip: Mapping[str, Any], file_path: str, files: Files, settings: ClipFiles, limits: Limits
 ) -> dict[str, Any]:
-    """A row of `clip_files`; `clip` holds the columns of `clips` and `raw_videos` that the span's reading needs."""
+    """A row of `clip_files`; `clip` holds the columns of `clips`, `raw_videos` and `frames` that the span needs."""
+    pictures = unpack_pictures(files.read(clip["frames_path"]))
     row = encode_clip(
         clip,
         VideoSource.from_row(clip),
@@ -21,5 +23,6 @@ def encode_and_store(
         settings,
         files.local_path(file_path),
         limits,
+        shown=(pictures[0], pictures[-1]),
     )
     return {**row, "file_path": file_path}

@@ -14,6 +14,7 @@ from curation_assets.stage_asset import (
     SHARDS,
     Home,
     column_schema,
+    explaining,
     failure_table,
     preview,
     require_same_settings,
@@ -65,7 +66,8 @@ def source_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 "no source to scan: name one under `sources:` in the settings, or run `reelhouse run FOLDER`",
                 allow_retries=False,
             )
-        found = register(sources, settings.shards, home.store(), context.run.run_id)
+        with explaining(SOURCE_FILES.name):
+            found = register(sources, settings.shards, home.store(), context.run.run_id)
         context.instance.add_dynamic_partitions(SHARDS.name, found.shards)
         if found.source_errors:
             raise dg.Failure("; ".join(found.source_errors), allow_retries=False)

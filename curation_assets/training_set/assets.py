@@ -7,7 +7,15 @@ import polars as pl
 
 from curation_assets.refresh import Done, Stage, Work
 from curation_assets.settings import Settings, result_settings, settings_hash
-from curation_assets.stage_asset import OWNERS, Home, column_schema, preview, require_same_settings, stage_asset
+from curation_assets.stage_asset import (
+    OWNERS,
+    Home,
+    column_schema,
+    explaining,
+    preview,
+    require_same_settings,
+    stage_asset,
+)
 from curation_assets.tables import TRAINING_MANIFEST, TRAINING_SET
 from curation_assets.tools import Tools
 from curation_assets.training_set.manifest import manifest_row
@@ -92,9 +100,10 @@ def _training_set(settings: Settings) -> dg.AssetsDefinition:
         Identical samples under identical settings are the release that is there already.
         """
         require_same_settings(context, settings)
-        release = make_release(
-            home.store(), home.files(), settings_hash(settings), settings.training_set.paths, context.run.run_id
-        )
+        with explaining(TRAINING_SET.name):
+            release = make_release(
+                home.store(), home.files(), settings_hash(settings), settings.training_set.paths, context.run.run_id
+            )
         return dg.MaterializeResult(metadata=_metadata(release, home), data_version=dg.DataVersion(release.name))
 
     return training_set

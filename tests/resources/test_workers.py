@@ -126,7 +126,11 @@ def test_prints_and_reads_inside_a_worker_do_not_touch_the_answers(
         ("input", InputError, "^no video stream; remove the file$"),
         ("transient", TransientError, "^server away$"),
         ("engine", EngineUnavailable, "^weights missing$"),
-        ("file", TransientError, r"^No such file or directory: /nowhere/a\.mp4$"),
+        (
+            "file",
+            TransientError,
+            r"^/nowhere/a\.mp4: No such file or directory; make room or give access, then run again$",
+        ),
         ("value", TransientError, r"^unexpected ValueError at toy_items\.py:\d+: .*seven"),
         ("unpicklable", TransientError, r"^unexpected TypeError at worker_process\.py:\d+: .*lock"),
     ],
