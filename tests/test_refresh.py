@@ -334,6 +334,18 @@ def test_a_unit_whose_parent_failed_is_blocked_with_the_first_cause(home: Home) 
     assert home.table(CLIPS).filter(video_id="b")["error"].to_list() == ["raw_videos: no moov atom"]
 
 
+def test_a_paid_result_outlives_a_failure_of_its_parent(home: Home) -> None:
+    put(home.store, {"a": video()})
+    run(home, scenes(paid=True))
+
+    put(home.store, {"a": broken(), "b": broken()})
+    computer, report = run(home, scenes(paid=True))
+
+    assert asked(computer) == []
+    assert counts(report) == {"inputs": 1, "blocked": 1, "kept": 2}
+    assert home.table(SCENES).filter(video_id="a")["error"].to_list() == [None] * 2
+
+
 def test_a_blocked_unit_is_left_as_it_is_until_its_parent_has_a_result(home: Home) -> None:
     put(home.store, {"a": broken()})
     _, first = run(home, scenes())
