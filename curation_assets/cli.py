@@ -185,9 +185,10 @@ def _shards_of(source: str, store: "DeltaStore") -> list[str]:  # type: ignore[n
 
 def _print_next_steps(console: "Console", home: str, options: argparse.Namespace) -> None:  # type: ignore[name-defined]  # noqa: F821
     flags = "".join(f" --{name} {value}" for name in ("home", "settings") if (value := getattr(options, name)))
+    program = sys.argv[0] if Path(sys.argv[0]).name == "reelhouse" else "reelhouse"
     table = options.until or "clip_selection"
     steps = (
-        f"Open the UI:        {sys.argv[0]} ui{flags}",
+        f"Open the UI:        {program} ui{flags}",
         f"Query with polars:  import polars as pl; print(pl.read_delta({f'{home}/tables/{table}'!r}))",
     )
     console.print("\n".join(steps), markup=False, highlight=False, soft_wrap=True)
