@@ -31,6 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    except Exception as problem:
+        if not type(problem).__module__.startswith("sqlalchemy"):
+            raise
+        print(
+            f"reelhouse: Dagster's records of the home can't be read or written ({str(problem).splitlines()[0]}); "
+            "make room or give access, then run the same command again",
+            file=sys.stderr,
+        )
+        return FAILED
     except KeyboardInterrupt:
         print("\nreelhouse: interrupted; finished rows are kept, run the same command again to go on", file=sys.stderr)
         return FAILED
@@ -122,10 +131,12 @@ def _run(options: argparse.Namespace) -> int:
         )
         store = DeltaStore(home)
         shards = _shards_of(name, store) if registered else []
-        for shard in shards:
-            run.shard(shard, wanted, options.retry_failed)
+        refreshed = [run.shard(shard, wanted, options.retry_failed) for shard in shards]
         if registered and "training_set" in wanted:
-            run.release()
+            if all(refreshed):
+                run.release()
+            else:  # tables would be of two settings, or half of a shard
+                console.print("No release is made, since a step failed; run the same command again.")
 
         summary.print_departures(console, settings)
         summary.print_assets(console, run.outcome.materialized)

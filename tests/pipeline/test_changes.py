@@ -7,7 +7,7 @@ shown by taking the films away after registration: what then needs one fails.
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -61,9 +61,11 @@ def assert_computed(session: Session, expected: Computed) -> None:
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        pytest.param({}, {}, id="nothing"),
-        pytest.param({"execution": {"workers": 1, "batch_units": 1}}, {}, id="workers"),
-        pytest.param({"cuts__adaptive_threshold": 4.0}, {}, id="threshold-of-another-detector"),
+        pytest.param(
+            {"execution": {"workers": 1, "batch_units": 1}, "cuts__adaptive_threshold": 4.0},
+            {},
+            id="workers-and-threshold-of-another-detector",
+        ),
         pytest.param({"text__min_confidence": 0.9}, {"text_scores": CLIPS}, id="text-confidence-without-text"),
         pytest.param({"training_set__trainer": {"stride": 1}}, {"training_manifest": SAMPLES}, id="trainer"),
         pytest.param({"clips__min_duration_s": 0.9}, {"clips": VIDEOS}, id="span-rule-that-moves-nothing"),
@@ -151,12 +153,6 @@ def test_caption_engine_and_prompt(job: Job) -> None:
 
         elsewhere = changed(other_prompt, captions__chat={**chat, "request_timeout_s": 30.0, "concurrency": 2})
         assert_computed(refresh_without_films(job, elsewhere), {})
-        tight = changed(other_prompt, selection__motion={"dis": {"min": 5.0}})
-        assert_computed(refresh_without_films(job, tight), {"clip_selection": CLIPS})
-        assert_computed(
-            refresh_without_films(job, other_prompt),
-            {"clip_selection": CLIPS, "sample_selection": 3, "training_manifest": 3},
-        )
         assert len(server.received) == 2 * SAMPLES, "no caption is paid for twice"
     assert job.table("clip_files").equals(files)
 
@@ -167,36 +163,26 @@ def test_video_added(job: Job) -> None:
     assert job.table("training_manifest").height == SAMPLES + 1
 
 
-def rename(job: Job) -> None:
-    (job.films / "bikes.mp4").rename(job.films / "Fahrräder [1] $HOME.mp4")
-
-
-def move(job: Job) -> None:
-    (job.films / "more").mkdir()
-    (job.films / "bikes.mp4").rename(job.films / "more" / "bikes.mp4")
-
-
-@pytest.mark.parametrize("act", [rename, move])
-def test_renamed_or_moved_video_is_the_same_video(job: Job, act: Callable[[Job], None]) -> None:
+def test_renamed_and_moved_videos_are_the_same_videos(job: Job) -> None:
     videos_before = job.table("raw_videos").select("video_id", "frame_count")
-    act(job)
-    path = next(str(p) for p in job.films.rglob("*.mp4") if p.name not in ("two_shots.mp4", "grey.mp4"))
-    # Hashing tells that it is known; the manifest's rows follow because they name the file.
-    assert_computed(refresh_without_films(job, SETTINGS), {"source_files": 1, "training_manifest": 5})
+    renamed, moved = job.films / "Fahrräder [1] $HOME.mp4", job.films / "more" / "two_shots.mp4"
+    moved.parent.mkdir()
+    (job.films / "bikes.mp4").rename(renamed)
+    (job.films / "two_shots.mp4").rename(moved)
+    loss_allowed = changed(SETTINGS, shards__max_lost_share=0.9)
+    # Hashing tells that they are known; the manifest's rows follow because they name the file.
+    assert_computed(refresh_without_films(job, loss_allowed), {"source_files": 2, "training_manifest": SAMPLES})
     assert job.table("raw_videos").select("video_id", "frame_count").equals(videos_before)
-    manifest = job.table("training_manifest")
-    assert manifest.height == SAMPLES
-    assert manifest.filter(pl.col("source_uri") == path).height == 5
+    assert dict(job.table("training_manifest")["source_uri"].value_counts().iter_rows()) == {
+        str(renamed): 5,
+        str(moved): 2,
+    }
 
 
-def test_touched_video_is_hashed_and_nothing_more(job: Job) -> None:
+def test_touched_or_copied_video_is_hashed_and_nothing_more(job: Job) -> None:
     os.utime(job.films / "bikes.mp4")
-    assert_computed(refresh_without_films(job, SETTINGS), {"source_files": 1})
-
-
-def test_second_copy_of_a_video_is_the_same_video(job: Job) -> None:
-    shutil.copy(job.films / "bikes.mp4", job.films / "copy.mp4")
-    assert_computed(refresh_without_films(job, SETTINGS), {"source_files": 1})
+    shutil.copy(job.films / "two_shots.mp4", job.films / "zzz.mp4")
+    assert_computed(refresh_without_films(job, SETTINGS), {"source_files": 2})
     assert job.table("source_files").height == VIDEOS + 1
     assert job.table("training_manifest").height == SAMPLES
 

@@ -51,7 +51,7 @@ def test_command_succeeds_and_says_what_it_did(finished: Finished) -> None:
     assert "7 clips are in the training manifest." in said
     assert "clips: trim" in said
     assert "failed:" not in said
-    assert "reelhouse ui" in said
+    assert "tables/clip_selection" in said, "how to query it"
     assert "Traceback" not in said + finished.command.stderr
 
 
