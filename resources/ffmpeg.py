@@ -23,7 +23,7 @@ _LAST_LINES = 2
 _LINE_CHARACTERS = 300
 _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
 _SIGNS_OF_A_FULL_DISK = ("No space left on device", "File too large", "Disk quota exceeded")
-_SIGNS_OF_NO_MEMORY = ("Cannot allocate memory", "malloc of size", "pthread_create() failed")
+_SIGNS_OF_NO_MEMORY = ("failed to map segment", "Cannot allocate memory", "malloc of size", "pthread_create() failed")
 
 
 @dataclass(frozen=True)
