@@ -265,7 +265,7 @@ class Alignment(Section):
 
 
 class AlignmentBounds(Bounds):
-    """0.05 let 87 % of people's captions pass with their own shot and 35 % with another, of 15 shots."""
+    """0.05 let 87 % of captions written by hand pass with their own shot and 35 % with another, of 15 shots."""
 
     label_similarity: Bound = Bound(min=0.05)
 
