@@ -108,10 +108,7 @@ def _run(options: argparse.Namespace) -> int:
 
     console = _console()
     home = home_path()
-    try:
-        folder = headless.instance_folder(home)
-    except headless.NoInstanceError as problem:
-        return _wrong_use(str(problem))
+    folder = headless.instance_folder(home)
     os.environ["DAGSTER_HOME"] = str(folder)
 
     with DagsterInstance.from_config(str(folder)) as instance:
@@ -264,13 +261,10 @@ def _beautify_file(settings: Settings, options: argparse.Namespace) -> int:
 
 def _ui(options: argparse.Namespace) -> int:
     load_settings()
-    from curation_assets.headless import NoInstanceError, instance_folder
+    from curation_assets.headless import instance_folder
 
     home = home_path()
-    try:
-        os.environ["DAGSTER_HOME"] = str(instance_folder(home))
-    except NoInstanceError as problem:
-        return _wrong_use(str(problem))
+    os.environ["DAGSTER_HOME"] = str(instance_folder(home))
     os.environ["CURATION_HOME"] = home if "://" in home else str(Path(home).absolute())
     program = str(Path(sys.executable).with_name("dagster"))
     where = ["-h", options.host, "-p", str(options.port)]

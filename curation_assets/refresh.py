@@ -252,9 +252,7 @@ def _stands(rows: list[Row], fingerprint: str, stage: Stage, context: Context) -
     """Whether the rows were made from the same input, ended for good, and their files are there."""
     if not rows or any(row["input_fingerprint"] != fingerprint for row in rows):
         return False
-    if any(row["error_kind"] == "transient" or (row["error"] and context.retry_failed) for row in rows):
-        return False
-    if any(row["error_kind"] == "blocked" for row in rows):
+    if any(row["error_kind"] in ("transient", "blocked") or (row["error"] and context.retry_failed) for row in rows):
         return False
     return all(_file_is_there(row, stage, context.files) for row in rows)
 
