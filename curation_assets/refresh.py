@@ -505,3 +505,4 @@ class _Staging:
         for name in self._mine:
             self._files.delete(name)
         self._mine.clear()
+        self._files.delete_abandoned(self._folder)

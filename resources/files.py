@@ -39,7 +39,7 @@ class Files:
         if not self.is_local:
             target.write_bytes(data)
             return
-        scratch = Path(str(target)).with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+        scratch = Path(str(target)).with_name(f".{target.name}.{os.getpid()}.{uuid.uuid4().hex}.partial")
         try:
             with scratch.open("wb") as file:
                 file.write(data)
@@ -60,3 +60,11 @@ class Files:
 
     def delete(self, relative: str) -> None:
         self.path(relative).unlink(missing_ok=True)
+
+    def delete_abandoned(self, folder: str) -> None:
+        """Delete unfinished files in `folder` whose writer is no longer alive on this machine."""
+        if not self.is_local or not self.path(folder).exists():
+            return
+        for entry in Path(str(self.path(folder))).glob(".*.partial"):
+            if not Path("/proc", entry.name.split(".")[-3]).exists():
+                entry.unlink(missing_ok=True)
