@@ -14,15 +14,15 @@ from curation_assets.raw_videos.assets import raw_video_assets, source_assets
 from curation_assets.scores.assets import score_assets
 from curation_assets.selection.assets import sample_selection_assets, selection_assets
 from curation_assets.settings import Settings, home_path, load_settings
-from curation_assets.stage_asset import Home
+from curation_assets.stage_asset import Home, StageAsset
 from curation_assets.training_set.assets import training_set_assets
 
 EXECUTORS = {"in_process": dg.in_process_executor, "multiprocess": dg.multiprocess_executor}
 
 
-def build_definitions(settings: Settings, home: str) -> dg.Definitions:
-    """Everything Dagster shows, for one settings tree and one home."""
-    assets = [
+def all_assets(settings: Settings) -> list[StageAsset | dg.AssetsDefinition]:
+    """Every asset of one settings tree, upstream first."""
+    return [
         *source_assets(settings),
         *raw_video_assets(settings),
         *scene_assets(settings),
@@ -36,6 +36,11 @@ def build_definitions(settings: Settings, home: str) -> dg.Definitions:
         *training_set_assets(settings),
         *beautified_prompt_assets(settings),
     ]
+
+
+def build_definitions(settings: Settings, home: str) -> dg.Definitions:
+    """Everything Dagster shows, for one settings tree and one home."""
+    assets = [asset.definition if isinstance(asset, StageAsset) else asset for asset in all_assets(settings)]
     return dg.Definitions(
         assets=with_policy(assets),
         jobs=JOBS,

@@ -18,7 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from deltalake import DeltaTable
@@ -32,6 +32,9 @@ Row = dict[str, Any]
 MAX_CONFLICTS = 20
 NO_ENGINE = ""
 
+Effort = Literal["arithmetic", "probe", "decode", "call", "encode"]
+"""What a unit takes: nothing to speak of, reading a file's packets, decoding its span, an engine, an encode."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -44,7 +47,7 @@ class Stage:
     -> its settings, model and revision, for tables that hold a row per engine. `version`: raised when the logic
     changes. `not_data`: unit columns that say where the input lies, not what it is. `carried`: unit columns copied to
     all rows at each refresh, also to reused ones. `paid`: a result outlives a failure of its parent. `file`: the
-    columns that hold path and size of a row's file.
+    columns that hold path and size of a row's file. `effort`: what computing a unit takes, which `plan` adds up.
     """
 
     table: Table
@@ -58,6 +61,7 @@ class Stage:
     carried: tuple[str, ...] = ()
     file: tuple[str, str] | None = None
     paid: bool = False
+    effort: Effort = "arithmetic"
 
     @property
     def code_version(self) -> str:
@@ -189,7 +193,7 @@ def refresh(stages: Sequence[Stage], shard: str, compute: Compute, context: Cont
             for plan, area in zip(plans, staging, strict=True):
                 name = plan.stage.table.name
                 if name not in reports:
-                    reports[name] = _commit(plan, shard, context, finished[name])
+                    reports[name] = _commit(plan, shard, context, finished[name], started)
                     area.clear()
         except Conflict:
             continue
@@ -380,7 +384,9 @@ def _complete(stage: Stage, shard: str, key: _Key, unit: Row, columns: Row, fing
     return row
 
 
-def _commit(plan: _Plan, shard: str, context: Context, finished: Mapping[tuple[_Key, str], list[Row]]) -> Report:
+def _commit(
+    plan: _Plan, shard: str, context: Context, finished: Mapping[tuple[_Key, str], list[Row]], started: float
+) -> Report:
     stage = plan.stage
     report = Report(stage.table.name, shard, inputs=len(plan.fingerprints), kept=len(plan.kept))
     rows: list[Row] = list(plan.kept)
@@ -401,7 +407,13 @@ def _commit(plan: _Plan, shard: str, context: Context, finished: Mapping[tuple[_
     if after.equals(_sorted(plan.before, stage.table)):
         report.version = plan.handle.version()
     else:
-        note = {"run_id": context.run_id, "shard": shard, "code_version": stage.code_version}
+        note = {
+            "run_id": context.run_id,
+            "shard": shard,
+            "code_version": stage.code_version,
+            "computed": str(report.computed + report.failed),
+            "seconds": f"{time.monotonic() - started:.3f}",
+        }
         report.version = context.store.replace(plan.handle, after, shard, note)
     return report
 

@@ -5,11 +5,13 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from curation_assets.home import open_home
 from curation_assets.refresh import Context, Done, Report, Stage, Work, refresh
 from curation_assets.settings import Settings, settings_hash
 from curation_assets.tables import BOOKKEEPING, Table
@@ -35,16 +37,25 @@ TERMINAL = logging.getLogger("reelhouse")
 ComputeWith = Callable[[list[Work], Tools], Iterable[Done]]
 
 
+@dataclass(frozen=True)
+class StageAsset:
+    """Stages that share one computation of a unit, what computes it, and the Dagster assets made of them."""
+
+    stages: tuple[Stage, ...]
+    compute: ComputeWith
+    definition: dg.AssetsDefinition
+
+
 class Home(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Where tables, frames and clips lie: a folder or an object store's URL."""
 
     root: str
 
     def store(self) -> DeltaStore:
-        return DeltaStore(self.root)
+        return open_home(self.root).store
 
     def files(self) -> Files:
-        return Files(self.root)
+        return open_home(self.root).files
 
 
 def stage_asset(
@@ -54,14 +65,14 @@ def stage_asset(
     group: str,
     kinds: set[str],
     partitions: dg.DynamicPartitionsDefinition = SHARDS,
-) -> Callable[[ComputeWith], dg.AssetsDefinition]:
+) -> Callable[[ComputeWith], StageAsset]:
     """Turn a compute function into the asset of `stages`; several stages share one computation of a unit.
 
     The function's docstring is the asset's description; a stage of several is described by its table.
     """
     declared = [stages] if isinstance(stages, Stage) else list(stages)
 
-    def decorate(compute: ComputeWith) -> dg.AssetsDefinition:
+    def decorate(compute: ComputeWith) -> StageAsset:
         @dg.multi_asset(
             name=compute.__name__,
             specs=[_spec(stage, group, kinds, compute.__doc__ or "") for stage in declared],
@@ -75,7 +86,7 @@ def stage_asset(
             for report, stage in zip(_refresh(context, home, settings, chosen, compute), chosen, strict=True):
                 yield _result(report, stage, home, settings)
 
-        return materialize
+        return StageAsset(tuple(declared), compute, materialize)
 
     return decorate
 

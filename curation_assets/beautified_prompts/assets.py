@@ -13,7 +13,7 @@ from curation_assets.beautified_prompts.reading import COLUMN, read_prompts
 from curation_assets.language import explained, language_model, writer_settings
 from curation_assets.refresh import Done, Row, Stage, Work, blocked_by, data_version
 from curation_assets.settings import Beautifying, Settings
-from curation_assets.stage_asset import OWNERS, Home, column_schema, require_same_settings, stage_asset
+from curation_assets.stage_asset import OWNERS, Home, StageAsset, column_schema, require_same_settings, stage_asset
 from curation_assets.tables import BEAUTIFIED_PROMPTS, PROMPTS
 from curation_assets.tools import Tools
 from resources.delta_store import Conflict, DeltaStore
@@ -31,7 +31,7 @@ class PromptFile(dg.Config):
     column: str = COLUMN
 
 
-def beautified_prompt_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+def beautified_prompt_assets(settings: Settings) -> list[StageAsset | dg.AssetsDefinition]:
     return [_prompts(settings), _beautified_prompts(settings)]
 
 
@@ -86,7 +86,7 @@ def register(rows: list[Row], file: str, store: DeltaStore, run_id: str) -> tupl
     return store.replace(handle, after, file, {"run_id": run_id, "shard": file}), data
 
 
-def _beautified_prompts(settings: Settings) -> dg.AssetsDefinition:
+def _beautified_prompts(settings: Settings) -> StageAsset:
     section = settings.beautifying
     stage = Stage(
         BEAUTIFIED_PROMPTS,
@@ -94,6 +94,7 @@ def _beautified_prompts(settings: Settings) -> dg.AssetsDefinition:
         reads={PROMPTS.name: ["prompt_id", *CARRIED]},
         units=registered_prompts,
         version="1",
+        effort="call" if section.engine != "off" else "arithmetic",
         paid=True,
         settings=_settings(section),
         carried=CARRIED,

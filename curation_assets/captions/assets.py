@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import dagster as dg
 import polars as pl
 
 from curation_assets.captions import from_frames
@@ -13,7 +12,7 @@ from curation_assets.engines import identity
 from curation_assets.language import chat_client, explained, language_model, writer_settings
 from curation_assets.refresh import Done, Row, Stage, Work, blocked_by
 from curation_assets.settings import Rewriting, Settings, result_settings
-from curation_assets.stage_asset import stage_asset
+from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import ALIGNMENT_SCORES, CAPTIONS, REWRITTEN_CAPTIONS
 from curation_assets.tools import Tools
 from curation_assets.units import Frames, selected_clips, stored_frames
@@ -25,11 +24,11 @@ GROUP = "captions"
 CLASSIFIER = "efficientnet_lite0"
 
 
-def caption_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+def caption_assets(settings: Settings) -> list[StageAsset]:
     return [_captions(settings), _rewritten_captions(settings), _alignment_scores(settings)]
 
 
-def _captions(settings: Settings) -> dg.AssetsDefinition:
+def _captions(settings: Settings) -> StageAsset:
     facts = settings.captions.engine == "facts"
     made_by = identity(image_encoder_identity, CLASSIFIER) if facts else result_settings(settings.captions)
     reads = {"clip_selection": ["clip_id", "selected"], "frames": ["clip_id", "frames_path", "frames_sha256"]}
@@ -45,6 +44,7 @@ def _captions(settings: Settings) -> dg.AssetsDefinition:
         reads=reads,
         units=clips_with_facts if facts else selected_frames,
         version="1",
+        effort="call",
         paid=True,
         settings={"engine": settings.captions.engine, **made_by},
         not_data=frozenset({"frames_path"}),
@@ -107,7 +107,7 @@ def _chat_captions(work: list[Work], tools: Tools) -> Iterator[Done]:
         yield Done(clip_id, explained(outcome, "the server's answer was empty; change captions.prompt or the model"))
 
 
-def _rewritten_captions(settings: Settings) -> dg.AssetsDefinition:
+def _rewritten_captions(settings: Settings) -> StageAsset:
     section = settings.rewriting
     stage = Stage(
         REWRITTEN_CAPTIONS,
@@ -115,6 +115,7 @@ def _rewritten_captions(settings: Settings) -> dg.AssetsDefinition:
         reads={"captions": ["clip_id", "caption"], "clip_selection": ["clip_id", "selected"]},
         units=captions_to_rewrite,
         version="1",
+        effort="call" if section.engine != "off" else "arithmetic",
         paid=True,
         settings=_rewriting_settings(section),
     )
@@ -153,7 +154,7 @@ def _rewrite(work: list[Work], section: Rewriting) -> Iterator[Done]:
             yield Done(clip_id, explained(outcome, why))
 
 
-def _alignment_scores(settings: Settings) -> dg.AssetsDefinition:
+def _alignment_scores(settings: Settings) -> StageAsset:
     made_by = {
         "model": "EfficientNet-Lite0 labels, MiniLM sentences",
         "revision": "; ".join(
@@ -174,6 +175,7 @@ def _alignment_scores(settings: Settings) -> dg.AssetsDefinition:
         },
         units=rewritten_clips,
         version="1",
+        effort="call",
         paid=True,
         engines={} if settings.alignment.engine == "off" else {settings.alignment.engine: made_by},
         not_data=frozenset({"frames_path"}),

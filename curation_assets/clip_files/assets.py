@@ -2,20 +2,19 @@
 
 from collections.abc import Iterable
 
-import dagster as dg
 import polars as pl
 
 from curation_assets.clip_files.storing import encode_and_store
 from curation_assets.refresh import NO_ENGINE, Done, Row, Stage, Work, blocked_by
 from curation_assets.settings import Settings, result_settings
-from curation_assets.stage_asset import stage_asset
+from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import CLIP_FILES
 from curation_assets.tools import Tools
 from curation_assets.units import READING, SPAN, Frames, clips_with_source, selected_clips
 from resources.ffmpeg import Limits
 
 
-def clip_file_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+def clip_file_assets(settings: Settings) -> list[StageAsset]:
     stage = Stage(
         CLIP_FILES,
         unit="clip_id",
@@ -27,6 +26,7 @@ def clip_file_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         },
         units=chosen_clips,
         version="1",
+        effort="encode",
         paid=True,
         settings=result_settings(settings.clip_files),
         not_data=frozenset({"source_uri", "frames_path"}),

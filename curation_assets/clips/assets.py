@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 
-import dagster as dg
 import polars as pl
 
 from curation_assets.clips.detection import detect_scenes
 from curation_assets.clips.spans import cut_spans
 from curation_assets.refresh import Done, Row, Stage, Work, blocked_by
 from curation_assets.settings import Cuts, Settings, result_settings
-from curation_assets.stage_asset import stage_asset
+from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import CLIPS, SCENES
 from curation_assets.tools import Tools
 from curation_assets.units import READING
@@ -42,13 +41,14 @@ def probed_videos(reads: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     )
 
 
-def scene_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+def scene_assets(settings: Settings) -> list[StageAsset]:
     stage = Stage(
         SCENES,
         unit="video_id",
         reads={"raw_videos": ["video_id", "source_uri", "missing", *READING]},
         units=probed_videos,
         version="1",
+        effort="decode",
         settings=detector_settings(settings.cuts),
         not_data=frozenset({"source_uri"}),
     )
@@ -77,7 +77,7 @@ def videos_with_scenes(reads: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     return reads["raw_videos"].drop("error", "error_kind").join(scenes, on="video_id")
 
 
-def clip_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+def clip_assets(settings: Settings) -> list[StageAsset]:
     stage = Stage(
         CLIPS,
         unit="video_id",

@@ -3,12 +3,10 @@
 from collections.abc import Iterable
 from importlib.metadata import version
 
-import dagster as dg
-
 from curation_assets.frames.storing import ClipSampler, ClipTask, SampledClip
 from curation_assets.refresh import NO_ENGINE, Done, Row, Stage, Work
 from curation_assets.settings import Settings, result_settings
-from curation_assets.stage_asset import stage_asset
+from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import FRAMES, MOTION_SCORES
 from curation_assets.tools import Tools
 from curation_assets.units import READING, SPAN, clips_with_source
@@ -20,13 +18,14 @@ READS = {
 }
 
 
-def frame_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+def frame_assets(settings: Settings) -> list[StageAsset]:
     frames_stage = Stage(
         FRAMES,
         unit="clip_id",
         reads=READS,
         units=clips_with_source,
         version="1",
+        effort="decode",
         settings=result_settings(settings.frames),
         not_data=frozenset({"source_uri"}),
         file=("frames_path", "frames_size_bytes"),
@@ -37,6 +36,7 @@ def frame_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         reads=READS,
         units=clips_with_source,
         version="1",
+        effort="decode",
         engines={
             name: {
                 **result_settings(getattr(settings.motion, name)),

@@ -13,6 +13,7 @@ from curation_assets.stage_asset import (
     OWNERS,
     SHARDS,
     Home,
+    StageAsset,
     column_schema,
     explaining,
     failure_table,
@@ -113,13 +114,14 @@ def registered_videos(reads: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     )
 
 
-def raw_video_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+def raw_video_assets(settings: Settings) -> list[StageAsset]:
     stage = Stage(
         RAW_VIDEOS,
         unit="video_id",
         reads={"source_files": ["video_id", *CARRIED]},
         units=registered_videos,
         version="1",
+        effort="probe",
         settings=result_settings(settings.raw_videos),
         carried=CARRIED,
     )

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import dagster as dg
 from pydantic import BaseModel
 
 from curation_assets.engines import identity
@@ -11,7 +10,7 @@ from curation_assets.refresh import Done, Row, Stage, Work
 from curation_assets.scores import from_frames
 from curation_assets.scores.technical import technical_identity
 from curation_assets.settings import Settings, result_settings
-from curation_assets.stage_asset import stage_asset
+from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import AESTHETIC_SCORES, SEMANTIC_SCORES, TECHNICAL_SCORES, TEXT_SCORES, Table
 from curation_assets.tools import Tools
 from curation_assets.units import stored_frames
@@ -21,7 +20,7 @@ from resources.text_reader import text_reader_identity
 GROUP = "scores"
 
 
-def score_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+def score_assets(settings: Settings) -> list[StageAsset]:
     semantic = score_stage(SEMANTIC_SCORES, settings.semantic, image_encoder_identity)
     aesthetic = score_stage(AESTHETIC_SCORES, settings.aesthetic, image_encoder_identity)
     text = score_stage(TEXT_SCORES, settings.text, text_reader_identity)
@@ -60,6 +59,7 @@ def score_stage(table: Table, section: BaseModel, of: Callable[[str], Mapping[st
         reads={"frames": ["clip_id", "frames_path", "frames_sha256"]},
         units=stored_frames,
         version="1",
+        effort="call",
         settings=values,
         engines={engine: identity(of, engine) for engine in engines},
         not_data=frozenset({"frames_path"}),

@@ -8,14 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import dagster as dg
 import polars as pl
 
 from curation_assets.refresh import Done, Row, Stage, Work
 from curation_assets.selection.decisions import Unscored, decide
 from curation_assets.selection.filters import Filter, clip_filters, sample_filters
 from curation_assets.settings import Settings, result_settings
-from curation_assets.stage_asset import stage_asset
+from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import CLIP_SELECTION, SAMPLE_SELECTION
 from curation_assets.tools import Tools
 from curation_assets.units import Frames, kept_clips
@@ -23,7 +22,7 @@ from curation_assets.units import Frames, kept_clips
 GROUP = "selection"
 
 
-def selection_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+def selection_assets(settings: Settings) -> list[StageAsset]:
     filters = clip_filters(settings)
     stage = Stage(
         CLIP_SELECTION,
@@ -42,7 +41,7 @@ def selection_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     return [clip_selection]
 
 
-def sample_selection_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+def sample_selection_assets(settings: Settings) -> list[StageAsset]:
     filters = sample_filters(settings)
     stage = Stage(
         SAMPLE_SELECTION,

@@ -10,6 +10,7 @@ from curation_assets.settings import Settings, result_settings, settings_hash
 from curation_assets.stage_asset import (
     OWNERS,
     Home,
+    StageAsset,
     column_schema,
     explaining,
     preview,
@@ -33,11 +34,11 @@ SCORES = {  # table -> slot of the settings whose first engine gives the manifes
 }
 
 
-def training_set_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+def training_set_assets(settings: Settings) -> list[StageAsset | dg.AssetsDefinition]:
     return [_training_manifest(settings), _training_set(settings)]
 
 
-def _training_manifest(settings: Settings) -> dg.AssetsDefinition:
+def _training_manifest(settings: Settings) -> StageAsset:
     stage = Stage(
         TRAINING_MANIFEST,
         unit="clip_id",

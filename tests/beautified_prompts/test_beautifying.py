@@ -14,7 +14,7 @@ from curation_assets.beautified_prompts.beautifying import (
     check_beautified,
     unchanged,
 )
-from curation_assets.beautify_command import with_server
+from curation_assets.commands.beautify import with_server
 from curation_assets.language import attempt_seed, language_model
 from curation_assets.settings import Beautifying, Chat, SettingsError, parse_settings
 from curation_assets.tables import BEAUTIFIED_PROMPTS

@@ -1,12 +1,64 @@
-"""What `reelhouse beautify` needs besides the asset: which server to ask, and a single prompt."""
+"""`reelhouse beautify`: one prompt, or a file of them as an asset; and which server to ask."""
 
+import argparse
 import hashlib
+import os
+import sys
 from collections.abc import Mapping
 
+from dagster import DagsterInstance
+
 from curation_assets.beautified_prompts.beautifying import beautifier_of, beautify_prompts, unchanged
+from curation_assets.beautified_prompts.reading import read_prompts
+from curation_assets.commands import FAILED, OK, summary, wrong_use
+from curation_assets.commands.terminal import source_name, terminal
+from curation_assets.headless import OF_PROMPTS, HeadlessRun, instance_folder
+from curation_assets.home import open_home
 from curation_assets.language import language_model
-from curation_assets.settings import Beautifying, SettingsError
-from resources.errors import InputError
+from curation_assets.settings import Beautifying, Settings, SettingsError, home_path, load_settings
+from resources.errors import EngineUnavailable, InputError, TransientError
+
+
+def run(options: argparse.Namespace) -> int:
+    settings = load_settings()
+    section = with_server(
+        settings.beautifying, options.base_url, options.api_key_env, options.model, environment=os.environ
+    )
+    if os.path.isfile(options.prompt) or options.prompt.endswith((".csv", ".jsonl")):
+        return _beautify_file(settings.model_copy(update={"beautifying": section}), options)
+    try:
+        print(beautify_one(options.prompt, section))
+    except (EngineUnavailable, InputError, TransientError) as failure:
+        print(f"reelhouse: {failure}", file=sys.stderr)
+        return FAILED
+    return OK
+
+
+def _beautify_file(settings: Settings, options: argparse.Namespace) -> int:
+    file = os.path.abspath(options.prompt)
+    try:
+        read_prompts(file, options.column)  # before anything is made
+    except InputError as failure:
+        return wrong_use(str(failure))
+    console = terminal()
+    home = home_path()
+    folder = instance_folder(home)
+    os.environ["DAGSTER_HOME"] = str(folder)
+    name = options.name or source_name(file, options.column)
+    with DagsterInstance.from_config(str(folder)) as instance:
+        job = HeadlessRun(settings, home, instance)
+        job.prompts(name, {"path": file, "column": options.column}, options.retry_failed)
+        summary.print_assets(console, job.outcome.materialized)
+        failed = [
+            *(("step", "", message) for message in job.outcome.step_failures),
+            *summary.failures(open_home(home).store, [name], OF_PROMPTS),
+        ]
+        if failed:
+            summary.print_failures(console, failed)
+    columns = '"prompt", "beautified_prompt"'
+    query = f'pl.scan_delta("{home}/tables/beautified_prompts").filter(shard="{name}").sort("position")'
+    console.print("Query with polars: ", f"{query}.select({columns}).collect()", markup=False, soft_wrap=True)
+    return FAILED if failed else OK
 
 
 def with_server(

@@ -1,0 +1,93 @@
+"""`reelhouse run`: register a source and materialize every asset, shard by shard."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import polars as pl
+from dagster import DagsterInstance
+from rich.console import Console
+
+from curation_assets.commands import FAILED, OK, summary, wrong_use
+from curation_assets.commands.terminal import source_name, terminal
+from curation_assets.headless import HeadlessRun, instance_folder
+from curation_assets.home import open_home
+from curation_assets.settings import Settings, home_path, load_settings
+from curation_assets.tables import SOURCE_FILES
+from resources.delta_store import DeltaStore
+
+
+def run(options: argparse.Namespace) -> int:
+    settings = _overridden(load_settings(), options)
+    if not Path(options.source).exists():
+        return wrong_use(f"{options.source}: no such folder or listing; check the path and that it is mounted")
+    console = terminal()
+    home = home_path()
+    folder = instance_folder(home)
+    os.environ["DAGSTER_HOME"] = str(folder)
+
+    with DagsterInstance.from_config(str(folder)) as instance:
+        job = HeadlessRun(settings, home, instance)
+        if options.until and options.until not in job.assets:
+            return wrong_use(f"--until {options.until}: no such asset; choose one of {', '.join(job.assets)}")
+        wanted = job.up_to(options.until) if options.until else set(job.assets)
+        name = options.name or source_name(options.source)
+        registered = job.register(
+            {
+                "name": name,
+                "path": str(Path(options.source).absolute()),
+                "recursive": not options.not_recursive,
+                "path_column": options.path_column,
+                "folder": str(Path(options.folder).absolute()) if options.folder else None,
+            }
+        )
+        store = open_home(home).store
+        shards = _shards_of(name, store) if registered else []
+        refreshed = [job.shard(shard, wanted, options.retry_failed) for shard in shards]
+        if registered and "training_set" in wanted:
+            if all(refreshed):
+                job.release()
+            else:  # tables would be of two settings, or half of a shard
+                console.print("No release is made, since a step failed; run the same command again.")
+
+        summary.print_departures(console, settings)
+        summary.print_assets(console, job.outcome.materialized)
+        failed = [
+            *(("step", "", message) for message in job.outcome.step_failures),
+            *summary.failures(store, shards, sorted(wanted - {"training_set"}, key=job.assets.index)),
+        ]
+        if shards and "training_set" in wanted:
+            summary.print_reasons(console, store, shards)
+            summary.print_samples(console, store)
+        if failed:
+            summary.print_failures(console, failed)
+        _print_next_steps(console, home, options)
+        return FAILED if failed else OK
+
+
+def _overridden(settings: Settings, options: argparse.Namespace) -> Settings:
+    """The settings with the command line's execution choices."""
+    if options.shard_size:
+        shards = settings.shards.model_copy(update={"videos_per_shard": options.shard_size})
+        settings = settings.model_copy(update={"shards": shards})
+    if options.workers:
+        execution = settings.execution.model_copy(update={"workers": options.workers})
+        settings = settings.model_copy(update={"execution": execution})
+    return settings
+
+
+def _shards_of(source: str, store: DeltaStore) -> list[str]:
+    rows = store.scan(store.open(SOURCE_FILES.name, SOURCE_FILES.schema)).filter(pl.col("source") == source)
+    return list(rows.select("shard").unique().sort("shard").collect().get_column("shard"))
+
+
+def _print_next_steps(console: Console, home: str, options: argparse.Namespace) -> None:
+    flags = "".join(f" --{name} {value}" for name in ("home", "settings") if (value := getattr(options, name)))
+    program = sys.argv[0] if Path(sys.argv[0]).name == "reelhouse" else "reelhouse"
+    table = options.until or "clip_selection"
+    steps = (
+        f"Open the UI:        {program} ui{flags}",
+        f"Query with polars:  import polars as pl; print(pl.read_delta({f'{home}/tables/{table}'!r}))",
+    )
+    console.print("\n".join(steps), markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,28 @@
+"""What commands share: the terminal, and names made from paths."""
+
+import hashlib
+import logging
+import re
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+
+def terminal() -> Console:
+    """The terminal, which shows progress from now on."""
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    progress = logging.getLogger("reelhouse")
+    progress.addHandler(
+        RichHandler(console=console, show_path=False, show_level=False, markup=False, log_time_format="%H:%M:%S")
+    )
+    progress.setLevel(logging.INFO)
+    return console
+
+
+def source_name(source: str, column: str = "") -> str:
+    """A name for a source on the command line: its last part, and 4 hex digits of its path and column."""
+    path = str(Path(source).absolute())
+    slug = re.sub(r"[^a-z0-9]+", "-", Path(path).stem.lower()).strip("-")[:40] or "source"
+    return f"{slug}-{hashlib.sha256((path + column).encode('utf-8', 'surrogateescape')).hexdigest()[:4]}"

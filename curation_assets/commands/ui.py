@@ -1,0 +1,21 @@
+"""`reelhouse ui`: the Dagster UI and daemon for a home."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from curation_assets.headless import instance_folder
+from curation_assets.settings import home_path, load_settings
+
+WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
+
+
+def run(options: argparse.Namespace) -> int:
+    load_settings()
+    home = home_path()
+    os.environ["DAGSTER_HOME"] = str(instance_folder(home))
+    os.environ["CURATION_HOME"] = home if "://" in home else str(Path(home).absolute())
+    program = str(Path(sys.executable).with_name("dagster"))
+    where = ["-h", options.host, "-p", str(options.port)]
+    os.execv(program, [program, "dev", "-w", str(WORKSPACE), *where])
