@@ -45,7 +45,7 @@ bench: setup  ## measure, print beside the physical limits, update benchmarks/RE
 	$(BIN)/python -m benchmarks.bench
 
 lock: setup  ## resolve pyproject.toml again into requirements/locked.txt
-	$(BIN)/uv pip compile --quiet --python $(BIN)/python pyproject.toml --extra embedded --extra samples --group dev \
+	$(BIN)/uv pip compile --quiet --python $(BIN)/python pyproject.toml --extra embedded --extra s3 --extra lineage --extra samples --group dev \
 	  --override requirements/overrides.txt --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	  | grep -vE '^(torch|triton|nvidia-|cuda-)' > requirements/locked.txt.new
 	mv requirements/locked.txt.new requirements/locked.txt
