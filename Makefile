@@ -5,10 +5,13 @@ BIN := .venv/bin
 DEMO_HOME ?= .reelhouse-demo
 HOME_DIR ?= .reelhouse
 SETTINGS ?=
+SECONDS ?= 600
+SEED ?= 1
+FUZZED ?= 2000
 # Which build of torch: empty takes what this machine's pip offers (on most: CUDA), `cpu` or `cu130` that one.
 TORCH_BACKEND ?=
 
-.PHONY: help setup demo test lint ui bench lock clean
+.PHONY: help setup demo test lint ui bench soak lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -43,6 +46,10 @@ ui: setup  ## the Dagster UI and daemon on 127.0.0.1:3000; HOME_DIR and SETTINGS
 
 bench: setup  ## measure, print beside the physical limits, update benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.bench
+
+soak: setup  ## the demo's job under random faults for SECONDS, and FUZZED damaged videos; both from SEED
+	$(BIN)/python -m tests.faults.soak --seconds $(SECONDS) --seed $(SEED)
+	$(BIN)/python -m tests.fuzz --count $(FUZZED) --seed $(SEED)
 
 lock: setup  ## resolve pyproject.toml again into requirements/locked.txt
 	$(BIN)/uv pip compile --quiet --python $(BIN)/python pyproject.toml --extra embedded --extra s3 --extra lineage --extra samples --group dev \

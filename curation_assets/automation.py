@@ -1,27 +1,50 @@
-"""The one automation policy and the jobs."""
+"""The one automation policy, the sensors, the schedules and the jobs; all off until somebody switches them on."""
 
+import datetime as dt
+import json
+import time
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 import dagster as dg
 
+from curation_assets.raw_videos.listing import SourceError, list_source
+from curation_assets.settings import Settings
+from curation_assets.stage_asset import SHARD_FILES, Home, explaining
+from curation_assets.watching import Difference, compare, registered_files
+
 WHOLE = (dg.AssetKey("source_files"), dg.AssetKey("training_set"))  # not partitioned by shard
 PROMPTS = (dg.AssetKey("prompts"), dg.AssetKey("beautified_prompts"))  # partitioned by prompt file
+OPTIONAL = tuple(dg.AssetKey(name) for name in ("exclusions", "takedowns", SHARD_FILES))
+"""What no run makes: a shard of them that nothing was said of yet blocks nothing."""
+
+RETRY_CRON = "0 * * * *"
+ASK_AGAIN_S = 3600.0
+RELEASE_CRON = "0 5 * * *"
+MAINTENANCE_CRON = "0 4 * * *"
+
+SOURCE_SENSOR = "watch_sources"
+POLICY_SENSOR = "refresh_what_changed"
 
 
 def policy() -> dg.AutomationCondition:  # type: ignore[type-arg]
-    """Refresh a shard of an asset when its inputs' data or its own code version changed, or it is missing.
+    """Refresh a shard of an asset when its inputs' data or its own code version changed, it is missing, or it failed.
 
-    `eager` would ignore code versions and rerun everything below an identical result.
+    `eager` would ignore code versions and rerun everything below an identical result. One level a tick: what is
+    below is requested once the data above did change, in a run of its own, so that no run is requested twice.
+    A wish lasts until it is requested; one that arises while a request of the same shard runs outlasts that run. What
+    failed is requested again once an hour, however often the policy is evaluated.
     """
     condition = dg.AutomationCondition
-    handled = condition.newly_requested() | condition.initial_evaluation()
-    data = condition.any_deps_updated().replace("newly_updated", condition.data_version_changed()).since(handled)
-    code = condition.code_version_changed().since(handled)  # true for one tick only, so it is latched
+    failed = condition.execution_failed() & condition.cron_tick_passed(RETRY_CRON)
+    changed = condition.any_deps_match(condition.data_version_changed()) | condition.code_version_changed()
+    wanted = changed | condition.newly_missing() | failed
     return (
-        ~condition.in_progress()
+        wanted.since(condition.newly_requested() & ~wanted)
+        & ~condition.in_progress()
         & ~condition.any_deps_in_progress()
-        & ~condition.any_deps_missing()
-        & (data | code | condition.newly_missing().since_last_handled())
+        & ~condition.any_deps_match(condition.missing()).ignore(dg.AssetSelection.assets(*OPTIONAL))
     )
 
 
@@ -34,23 +57,141 @@ def with_policy(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefiniti
     return list(dg.map_asset_specs(policed, assets))
 
 
-def automation_sensor() -> dg.AutomationConditionSensorDefinition:
-    """Off until somebody switches it on in the UI."""
+def sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    return [_policy_sensor(), _source_sensor(settings)]
+
+
+def _policy_sensor() -> dg.AutomationConditionSensorDefinition:
     return dg.AutomationConditionSensorDefinition(
-        "refresh_what_changed",
+        POLICY_SENSOR,
         target=dg.AssetSelection.all(),
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description="Requests the shards whose inputs, settings or code changed. Registration and release stay manual.",
+        description="Requests the shards whose inputs, settings or code changed, that are missing or that failed.",
     )
 
 
-JOBS = [
-    dg.define_asset_job(
-        "refresh_shard",
-        dg.AssetSelection.all() - dg.AssetSelection.assets(*WHOLE, *PROMPTS),
-        description="One shard through every asset; what is up to date is reused.",
-    ),
-    dg.define_asset_job(
-        "release", dg.AssetSelection.assets("training_set"), description="Export all shards' samples as a release."
-    ),
+def _source_sensor(settings: Settings) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=SOURCE_SENSOR,
+        target=dg.AssetSelection.assets("source_files"),
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description="Lists the settings' sources and requests `source_files` when files came, changed or went.",
+    )
+    def watch_sources(context: dg.SensorEvaluationContext, home: Home) -> dg.SensorResult:
+        return look(context.instance, context.cursor, settings, home, time.time())
+
+    return watch_sources
+
+
+def look(
+    instance: dg.DagsterInstance, cursor: str | None, settings: Settings, home: Home, now_s: float
+) -> dg.SensorResult:
+    """One tick: one source is compared with its registered files, so that a tick's work is bounded by one listing.
+
+    The cursor holds the source that is next, and for each source the difference a registration was last asked for
+    and when: the same difference is not asked for again within an hour, nor anything while a registration waits or
+    runs. Run requests carry no key, since a key is remembered for good and the same file may come and go.
+    """
+    if not settings.sources:
+        return dg.SensorResult(skip_reason="no sources: name folders or listings under `sources:` in the settings")
+    state: dict[str, Any] = json.loads(cursor) if cursor else {"next": None, "asked": {}}
+    names = list(settings.sources)
+    name = state["next"] if state["next"] in names else names[0]
+    state["next"] = names[(names.index(name) + 1) % len(names)]
+    asked = state["asked"] = {source: value for source, value in state["asked"].items() if source in names}
+
+    def skip(reason: str) -> dg.SensorResult:
+        return dg.SensorResult(skip_reason=reason, cursor=json.dumps(state))
+
+    waiting = dg.RunsFilter(statuses=_UNFINISHED, tags={"dagster/sensor_name": SOURCE_SENSOR})
+    if instance.get_run_ids(waiting, limit=1):
+        return skip("a registration is waiting or running")
+    try:
+        entries = list_source(settings.sources[name])
+        now = dt.datetime.fromtimestamp(now_s, dt.UTC)
+        found = compare(entries, registered_files(home.store(), name), settings.shards, now)
+    except SourceError as failure:
+        return skip(f"source {name}: {failure}")
+    if not found.size:
+        asked.pop(name, None)
+        return skip(f"source {name}: {len(entries)} files, all as registered")
+    fingerprint, at = asked.get(name, ("", 0.0))
+    if fingerprint == found.fingerprint and now_s - at < ASK_AGAIN_S:
+        minutes = (ASK_AGAIN_S - (now_s - at)) / 60
+        return skip(
+            f"source {name}: {_in_words(found)}, as when the last registration was asked for; see why it did not "
+            f"register them; asked for again in {minutes:.0f} min"
+        )
+    asked[name] = (found.fingerprint, now_s)
+    tags = {"reelhouse/difference": f"{name}: {_in_words(found)}"}
+    request = dg.RunRequest(asset_selection=[dg.AssetKey("source_files")], tags=tags)
+    return dg.SensorResult([request], cursor=json.dumps(state))
+
+
+_UNFINISHED = [
+    *(dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING),
+    *(dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING),
 ]
+
+
+def _in_words(found: Difference) -> str:
+    counts = {"added": len(found.added), "changed": len(found.changed), "gone": len(found.vanished)}
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+
+
+def jobs(settings: Settings) -> list[Any]:
+    """What can be launched by hand in the UI."""
+    return [
+        dg.define_asset_job(
+            "register",
+            dg.AssetSelection.assets("source_files"),
+            description="List the sources, hash what is new and give each new video its shard.",
+        ),
+        dg.define_asset_job(
+            "refresh_shard",
+            dg.AssetSelection.all() - dg.AssetSelection.assets(*WHOLE, *PROMPTS, *OPTIONAL),
+            description="One shard through every asset; what is up to date is reused.",
+        ),
+        dg.define_asset_job(
+            "release", dg.AssetSelection.assets("training_set"), description="Export all shards' samples as a release."
+        ),
+        _maintenance_job(settings),
+    ]
+
+
+def schedules() -> list[dg.ScheduleDefinition]:
+    """A release takes each shard's manifest as it stands, so that no shard can hold up the others."""
+    return [
+        dg.ScheduleDefinition(
+            "release_daily",
+            job_name="release",
+            cron_schedule=RELEASE_CRON,
+            default_status=dg.DefaultScheduleStatus.STOPPED,
+            description="A release of what there is; identical samples are the release that is there already.",
+        ),
+        dg.ScheduleDefinition(
+            "maintain_daily",
+            job_name="maintenance",
+            cron_schedule=MAINTENANCE_CRON,
+            default_status=dg.DefaultScheduleStatus.STOPPED,
+            description="Compacts tables and deletes what no row and no release names any more.",
+        ),
+    ]
+
+
+def _maintenance_job(settings: Settings) -> dg.JobDefinition:
+    @dg.op(out=dg.Out(dg.Nothing))
+    def maintain_home(context: dg.OpExecutionContext, home: Home) -> None:
+        """What `reelhouse maintain` does."""
+        from curation_assets.maintenance import maintain
+
+        with explaining("maintenance"):
+            report = maintain(home.store(), home.files(), settings.maintenance, dt.datetime.now(dt.UTC))
+        context.add_output_metadata({name: dg.MetadataValue.text(str(value)) for name, value in asdict(report).items()})
+
+    @dg.job(name="maintenance", description="Compact tables, delete what no row and no release names any more.")
+    def maintenance() -> None:
+        maintain_home()
+
+    return maintenance

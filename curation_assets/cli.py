@@ -1,6 +1,7 @@
 """The `reelhouse` command: its arguments, and what each way of ending means."""
 
 import argparse
+import math
 import os
 import re
 import sys
@@ -9,7 +10,8 @@ from importlib import import_module
 from pathlib import Path
 
 from curation_assets.commands import FAILED, OK, WRONG_USE
-from curation_assets.settings import SettingsError
+from curation_assets.settings import NAME, SettingsError
+from resources.errors import TransientError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as problem:
         print(f"reelhouse: {problem}", file=sys.stderr)
         return WRONG_USE
+    except TransientError as problem:
+        print(f"reelhouse: {problem}", file=sys.stderr)
+        return FAILED
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
@@ -51,16 +56,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("reelhouse", description="Raw videos to training sets, as Dagster assets.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
 
-    run = commands.add_parser("run", parents=[shared], help="register a source and materialize every asset")
-    run.add_argument("source", help="folder of videos, or a .csv, .jsonl or .parquet listing")
-    run.add_argument("--name", help="name of the source; default: made from its path")
-    run.add_argument("--not-recursive", action="store_true", help="leave sub-folders out")
-    run.add_argument("--path-column", default="video_path", help="column of a listing that holds the path")
-    run.add_argument("--folder", help="what relative paths of a listing start from; default: its folder")
-    run.add_argument("--shard-size", type=_positive, help="videos a shard, for videos not registered yet")
-    run.add_argument("--workers", type=_positive, help="worker processes; default: one a core")
-    run.add_argument("--until", metavar="ASSET", help="stop after this asset")
-    run.add_argument("--retry-failed", action="store_true", help="try items again that failed for their input")
+    source = argparse.ArgumentParser(add_help=False)
+    source.add_argument("--name", type=_name, help="name of the source; default: made from its path")
+    source.add_argument("--not-recursive", action="store_true", help="leave sub-folders out")
+    source.add_argument("--path-column", default="video_path", help="column of a listing that holds the path")
+    source.add_argument("--folder", help="what relative paths of a listing start from; default: its folder")
+    source.add_argument("--shard-size", type=_positive, help="videos a shard, for videos not registered yet")
+    source.add_argument("--workers", type=_positive, help="worker processes; default: one a core")
+    source.add_argument("--until", metavar="ASSET", help="stop after this asset")
+    source.add_argument("--retry-failed", action="store_true", help="try items again that failed for their input")
+
+    run = commands.add_parser("run", parents=[shared, source], help="register a source and materialize every asset")
+    run.add_argument("source", help="folder of videos, or a .csv, .jsonl or .parquet listing; a path or an s3:// URL")
+
+    plan = commands.add_parser("plan", parents=[shared, source], help="what a run would do now; changes nothing")
+    plan.add_argument("source", nargs="?", help="as of run; default: the settings' sources and all that is registered")
 
     ui = commands.add_parser("ui", parents=[shared], help="start the Dagster UI and daemon for a home")
     ui.add_argument("--host", default="127.0.0.1", help="the UI has no authentication: keep it on this machine")
@@ -75,6 +85,41 @@ def _parser() -> argparse.ArgumentParser:
     beautify.add_argument("--model", help="the model's name at the server; default: the settings'")
     beautify.add_argument("--retry-failed", action="store_true", help="try prompts again that failed")
 
+    release = commands.add_parser("release", help="list, show, compare or reproduce training sets")
+    actions = release.add_subparsers(required=True, metavar="ACTION", dest="action")
+    actions.add_parser("list", parents=[shared], help="every release")
+    named = argparse.ArgumentParser(add_help=False, parents=[shared])
+    named.add_argument("release", help="its name, how it begins, or latest")
+    actions.add_parser("show", parents=[named], help="what is in it, under which settings, and what it lacks")
+    compared = actions.add_parser("diff", parents=[shared], help="what entered, left or changed, and why")
+    compared.add_argument("before", metavar="A", help="the name of a release, how it begins, or latest")
+    compared.add_argument("after", metavar="B")
+    compared.add_argument("--all", action="store_true", help="list every sample that differs")
+    again = actions.add_parser("reproduce", parents=[named], help="make its files again, and look for its clips")
+    again.add_argument("--to", metavar="FOLDER", help="new folder for the files; default: <release>-again")
+    actions.add_parser("retire", parents=[named], help="let `maintain` delete the table versions it was made from")
+
+    maintain = commands.add_parser("maintain", parents=[shared], help="delete what no row, release or run names")
+    maintain.add_argument("--dry-run", action="store_true", help="say what would be deleted, and change nothing")
+    maintain.add_argument(
+        "--grace-hours", type=_hours, metavar="N", help="delete what is older; 0 only while nothing else runs"
+    )
+
+    trace = commands.add_parser("trace", parents=[shared], help="the whole story of a clip or a video")
+    trace.add_argument("item", metavar="CLIP|VIDEO", help="an id, the start of one, a source path or a clip's file")
+    trace.add_argument("--json", action="store_true", help="the same as JSON")
+
+    exclude = commands.add_parser("exclude", parents=[shared], help="leave a video or a clip out by hand")
+    exclude.add_argument("item", nargs="?", metavar="VIDEO|CLIP", help="an id, the start of one, or a path")
+    exclude.add_argument("--reason", metavar="TEXT", help="why; it stands among the clip's reasons")
+    exclude.add_argument("--undo", action="store_true", help="take the decision back")
+    exclude.add_argument("--list", action="store_true", help="what is left out, by whom and why")
+
+    forget = commands.add_parser("forget", parents=[shared], help="take a video down: remove all that is kept of it")
+    forget.add_argument("video", metavar="VIDEO", help="video_id, the start of one, or a source path")
+    forget.add_argument("--reason", metavar="TEXT", help="why; kept with the video_id")
+    forget.add_argument("--yes", action="store_true", help="don't ask")
+
     commands.add_parser("settings", parents=[shared], help="print the settings in force")
     return parser
 
@@ -86,8 +131,15 @@ def _positive(text: str) -> int:
     return number
 
 
+def _hours(text: str) -> float:
+    hours = float(text)
+    if not 0 <= hours < math.inf:
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return hours
+
+
 def _name(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,47}", text):
+    if not re.fullmatch(NAME, text):
         raise argparse.ArgumentTypeError("use at most 48 of a-z, 0-9, - and _")
     return text
 

@@ -4,15 +4,17 @@ import os
 
 import dagster as dg
 
-from curation_assets.automation import JOBS, automation_sensor, with_policy
+from curation_assets.automation import jobs, schedules, sensors, with_policy
 from curation_assets.beautified_prompts.assets import beautified_prompt_assets
 from curation_assets.captions.assets import caption_assets
 from curation_assets.clip_files.assets import clip_file_assets
 from curation_assets.clips.assets import clip_assets, scene_assets
 from curation_assets.frames.assets import frame_assets
-from curation_assets.raw_videos.assets import raw_video_assets, source_assets
+from curation_assets.raw_videos.assets import raw_video_assets, shard_files_specs, source_assets
+from curation_assets.raw_videos.takedowns import takedown_specs
 from curation_assets.scores.assets import score_assets
 from curation_assets.selection.assets import sample_selection_assets, selection_assets
+from curation_assets.selection.exclusions import exclusion_specs
 from curation_assets.settings import Settings, home_path, load_settings
 from curation_assets.stage_asset import Home, StageAsset
 from curation_assets.training_set.assets import training_set_assets
@@ -22,7 +24,7 @@ EXECUTORS = {"in_process": dg.in_process_executor, "multiprocess": dg.multiproce
 
 def all_assets(settings: Settings) -> list[StageAsset | dg.AssetsDefinition]:
     """Every asset of one settings tree, upstream first."""
-    return [
+    from_videos: list[StageAsset | dg.AssetsDefinition] = [
         *source_assets(settings),
         *raw_video_assets(settings),
         *scene_assets(settings),
@@ -33,18 +35,19 @@ def all_assets(settings: Settings) -> list[StageAsset | dg.AssetsDefinition]:
         *caption_assets(settings),
         *sample_selection_assets(settings),
         *clip_file_assets(settings),
-        *training_set_assets(settings),
-        *beautified_prompt_assets(settings),
     ]
+    stages = [stage for asset in from_videos if isinstance(asset, StageAsset) for stage in asset.stages]
+    return [*from_videos, *training_set_assets(settings, stages), *beautified_prompt_assets(settings)]
 
 
 def build_definitions(settings: Settings, home: str) -> dg.Definitions:
     """Everything Dagster shows, for one settings tree and one home."""
     assets = [asset.definition if isinstance(asset, StageAsset) else asset for asset in all_assets(settings)]
     return dg.Definitions(
-        assets=with_policy(assets),
-        jobs=JOBS,
-        sensors=[automation_sensor()],
+        assets=[*with_policy(assets), *exclusion_specs(), *takedown_specs(), *shard_files_specs()],
+        jobs=jobs(settings),
+        schedules=schedules(),
+        sensors=sensors(settings),
         resources={"home": Home(root=home)},
         executor=EXECUTORS[os.environ.get("CURATION_EXECUTOR", "in_process")],
     )

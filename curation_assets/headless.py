@@ -61,13 +61,14 @@ class HeadlessRun:
     @property
     def assets(self) -> list[str]:
         """Names of the assets made from videos, upstream first."""
-        names = [key.to_user_string() for key in self._graph.toposorted_asset_keys]
+        made = self._graph.materializable_asset_keys
+        names = [key.to_user_string() for key in self._graph.toposorted_asset_keys if key in made]
         return [name for name in names if name not in OF_PROMPTS]
 
     def up_to(self, asset: str) -> set[str]:
         """The asset and everything it is made from."""
         selection = dg.AssetSelection.assets(asset).upstream().resolve(self._graph)
-        return {key.to_user_string() for key in selection}
+        return {key.to_user_string() for key in selection & self._graph.materializable_asset_keys}
 
     def register(self, config: dict[str, Any]) -> bool:
         """Materialize `source_files` with the asset's own config."""
@@ -115,11 +116,11 @@ class HeadlessRun:
                 error = event.step_failure_data.error
                 if error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
                     raise KeyboardInterrupt
-                self.outcome.step_failures.append(_why(event))
+                self.outcome.step_failures.append(_why(event, result.all_events))
         return bool(result.success)
 
 
-def _why(event: dg.DagsterEvent) -> str:
+def _why(event: dg.DagsterEvent, events: Iterable[dg.DagsterEvent]) -> str:
     data = event.step_failure_data
     if data.user_failure_data is not None and data.user_failure_data.description:
         return str(data.user_failure_data.description)
@@ -128,5 +129,10 @@ def _why(event: dg.DagsterEvent) -> str:
         error = error.cause
     if error is not None and error.cls_name == "DagsterAssetCheckFailedError":
         _, *checks = error.message.strip().splitlines()
-        return f"{', '.join(checks)}: this check failed, so nothing made from it was refreshed; its failed rows say why"
+        of_step = [other for other in events if other.step_key == event.step_key]
+        evaluated = [e for e in of_step if e.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION]
+        found = [e.asset_check_evaluation_data for e in evaluated]
+        reasons = [check.description for check in found if check.blocking and not check.passed and check.description]
+        why = "; ".join(reasons) or "its failed rows say why"
+        return f"{', '.join(checks)}: this check failed, so nothing made from it was refreshed; {why}"
     return f"{event.step_key}: {error.message.strip() if error else 'failed without a message'}"

@@ -18,6 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 import polars as pl
@@ -27,6 +28,7 @@ from curation_assets.tables import TABLES, Table
 from resources.delta_store import Conflict, DeltaStore
 from resources.errors import EngineUnavailable, InputError, TransientError
 from resources.files import Files
+from resources.text import one_line
 
 Row = dict[str, Any]
 MAX_CONFLICTS = 20
@@ -66,6 +68,11 @@ class Stage:
     @property
     def code_version(self) -> str:
         return f"{self.version}-{_digest([self.settings, self.engines])[:8]}"
+
+    @property
+    def declaration(self) -> str:
+        """JSON of what a row's fingerprint names beside its input, kept with each commit for those who ask why."""
+        return _as_json({"version": self.version, "settings": self.settings, "engines": self.engines})
 
     def key_of(self, row: Row) -> tuple[str, str]:
         """Unit and engine of a row; `engine` is a key only where a unit has a row for each."""
@@ -122,7 +129,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Report:
-    """What a refresh of one shard of one table did; `inputs` = computed + reused + failed + blocked."""
+    """What a refresh of one shard of one table did; `inputs` = computed + reused + failed + blocked.
+
+    `made_from`: the Delta version of every table that was read.
+    """
 
     table: str
     shard: str
@@ -140,6 +150,7 @@ class Report:
     data_version: str = ""
     seconds: float = 0.0
     failures: list[tuple[str, str]] = field(default_factory=list)
+    made_from: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -156,6 +167,7 @@ class Context:
 
 
 _Key = tuple[str, str]  # unit, engine
+_Sizes = Callable[[str], Mapping[str, int]]  # folder of the home -> its files with their bytes
 
 
 @dataclass
@@ -172,6 +184,7 @@ class _Plan:
     blocked: dict[_Key, list[Row]]
     kept: list[Row]
     pending: list[_Key]
+    made_from: dict[str, int]
 
 
 def refresh(stages: Sequence[Stage], shard: str, compute: Compute, context: Context) -> list[Report]:
@@ -186,7 +199,9 @@ def refresh(stages: Sequence[Stage], shard: str, compute: Compute, context: Cont
     staging = [_Staging(context.files, stage.table, shard) for stage in stages]
     for _ in range(MAX_CONFLICTS):
         plans = [_plan(stage, shard, context, area) for stage, area in zip(stages, staging, strict=True)]
-        for plan in plans:
+        for plan, area in zip(plans, staging, strict=True):
+            if plan.staged:
+                area.renew()
             _take_finished(plan, finished[plan.stage.table.name])
         _compute_pending(plans, shard, compute, context, staging, finished)
         try:
@@ -206,17 +221,11 @@ def refresh(stages: Sequence[Stage], shard: str, compute: Compute, context: Cont
     )
 
 
-def plan_work(stages: Sequence[Stage], shard: str, context: Context) -> dict[str, int]:
-    """What a refresh would compute now, per table: units, or units times engines; changes nothing."""
-    areas = [_Staging(context.files, stage.table, shard) for stage in stages]
-    plans = [_plan(stage, shard, context, area) for stage, area in zip(stages, areas, strict=True)]
-    return {plan.stage.table.name: len(plan.pending) for plan in plans}
-
-
 def _plan(stage: Stage, shard: str, context: Context, staging: "_Staging") -> _Plan:
     store = context.store
+    handles = {name: store.open(name, TABLES[name].schema) for name in stage.reads}
     upstream = {
-        name: store.read(store.open(name, TABLES[name].schema), [*columns, "error", "error_kind"], shard)
+        name: store.read(handles[name], [*columns, "error", "error_kind"], shard)
         for name, columns in stage.reads.items()
     }
     handle = store.open(stage.table.name, stage.table.schema)
@@ -225,9 +234,11 @@ def _plan(stage: Stage, shard: str, context: Context, staging: "_Staging") -> _P
     for row in before.to_dicts():
         name, engine = stage.key_of(row)
         by_unit[name][engine].append(row)
-    in_staging = staging.rows(stage)
+    sizes = cache(context.files.sizes)  # a listing of a folder instead of a request for each row
+    in_staging = staging.rows(stage, sizes)
 
-    plan = _Plan(stage, handle, before, {}, {}, {}, {}, {}, [], [])
+    made_from = {name: read.version() for name, read in handles.items()}
+    plan = _Plan(stage, handle, before, {}, {}, {}, {}, {}, [], [], made_from)
     for unit in stage.units(upstream).sort(stage.unit).to_dicts():
         name = unit[stage.unit]
         plan.units[name] = unit
@@ -243,7 +254,7 @@ def _plan(stage: Stage, shard: str, context: Context, staging: "_Staging") -> _P
             plan.fingerprints[key] = fingerprint = stage.fingerprint(unit, engine)
             if unit.get("blocked"):
                 plan.blocked[key] = _blocked_rows(stage, shard, key, unit, fingerprint, old, context)
-            elif _stands(old, fingerprint, stage, context):
+            elif _stands(old, fingerprint, stage, context, sizes):
                 plan.standing[key] = old
             elif fresh := in_staging.get((key, fingerprint)):
                 plan.staged[key] = fresh
@@ -252,20 +263,20 @@ def _plan(stage: Stage, shard: str, context: Context, staging: "_Staging") -> _P
     return plan
 
 
-def _stands(rows: list[Row], fingerprint: str, stage: Stage, context: Context) -> bool:
+def _stands(rows: list[Row], fingerprint: str, stage: Stage, context: Context, sizes: _Sizes) -> bool:
     """Whether the rows were made from the same input, ended for good, and their files are there."""
     if not rows or any(row["input_fingerprint"] != fingerprint for row in rows):
         return False
     if any(row["error_kind"] in ("transient", "blocked") or (row["error"] and context.retry_failed) for row in rows):
         return False
-    return all(_file_is_there(row, stage, context.files) for row in rows)
+    return all(_file_is_there(row, stage, sizes) for row in rows)
 
 
-def _file_is_there(row: Row, stage: Stage, files: Files) -> bool:
+def _file_is_there(row: Row, stage: Stage, sizes: _Sizes) -> bool:
     if stage.file is None or row["error"]:
         return True
-    path, size = stage.file
-    return row[path] is None or files.size(row[path]) == row[size]
+    path, size = (row[column] for column in stage.file)
+    return path is None or sizes(path.rpartition("/")[0]).get(path) == size
 
 
 def _take_finished(plan: _Plan, finished: Mapping[tuple[_Key, str], list[Row]]) -> None:
@@ -351,7 +362,7 @@ def _finish(plan: _Plan, shard: str, key: _Key, outcome: list[Row] | Exception, 
             for row in outcome
         ]
     kind = "input" if isinstance(outcome, InputError) else "transient"
-    failure = {"error": str(outcome) or type(outcome).__name__, "error_kind": kind}
+    failure = {"error": one_line(str(outcome)) or type(outcome).__name__, "error_kind": kind}
     return [_complete(plan.stage, shard, key, plan.units[key[0]], failure, plan.fingerprints[key], context)]
 
 
@@ -389,6 +400,7 @@ def _commit(
 ) -> Report:
     stage = plan.stage
     report = Report(stage.table.name, shard, inputs=len(plan.fingerprints), kept=len(plan.kept))
+    report.made_from = plan.made_from
     rows: list[Row] = list(plan.kept)
     for key, fingerprint in plan.fingerprints.items():
         if key in plan.blocked:
@@ -411,6 +423,7 @@ def _commit(
             "run_id": context.run_id,
             "shard": shard,
             "code_version": stage.code_version,
+            "declaration": stage.declaration,
             "computed": str(report.computed + report.failed),
             "seconds": f"{time.monotonic() - started:.3f}",
         }
@@ -458,8 +471,11 @@ def data_version(rows: pl.DataFrame, table: Table) -> str:
 
 
 def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, default=_plain, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(_as_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=_plain, ensure_ascii=False, separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:
@@ -492,7 +508,7 @@ class _Staging:
         self._files.write(name, buffer.getvalue())
         self._mine.append(name)
 
-    def rows(self, stage: Stage) -> dict[tuple[_Key, str], list[Row]]:
+    def rows(self, stage: Stage, sizes: _Sizes) -> dict[tuple[_Key, str], list[Row]]:
         """Results by unit, engine and fingerprint; failures aren't taken over, they are tried again."""
         found: dict[tuple[_Key, str], list[Row]] = {}
         for name, rows in self._read():
@@ -502,15 +518,23 @@ class _Staging:
             for row in rows:
                 groups[stage.key_of(row), row["input_fingerprint"]].append(row)
             for key, group in groups.items():
-                if all(row["error"] is None and _file_is_there(row, stage, self._files) for row in group):
+                if all(row["error"] is None and _file_is_there(row, stage, sizes) for row in group):
                     found[key] = group
         return found
 
     def _read(self) -> Iterator[tuple[str, list[Row]]]:
         for name in self._files.listing(self._folder):
-            with suppress(FileNotFoundError):  # another run of this shard has just committed
+            rows: list[Row] = []
+            with suppress(FileNotFoundError, pl.exceptions.PolarsError):  # committed by another run, or damaged
                 frame = pl.read_parquet(io.BytesIO(self._files.read(name)))
-                yield name, frame.to_dicts() if frame.schema == self._table.schema else []
+                rows = frame.to_dicts() if frame.schema == self._table.schema else []
+            yield name, rows
+
+    def renew(self) -> None:
+        """Write the batches taken over again: maintenance knows by their age that somebody counts on them."""
+        for name in self._mine:
+            with suppress(FileNotFoundError):
+                self._files.write(name, self._files.read(name))
 
     def clear(self) -> None:
         """Delete what this refresh wrote or took over; another run's newer batches stay its own."""

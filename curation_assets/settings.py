@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from resources.object_store import is_url, refusal
+
 DEFAULT_SETTINGS_FILE = "deployments/local/curation.yaml"
 DEFAULT_HOME = ".reelhouse"
 _UNREADABLE_BY_POLARS = re.compile(r"[^A-Za-z0-9/._~!$&'()*+,;:@-]")  # delta-rs hands it such paths URL-encoded
@@ -34,11 +36,12 @@ def execution(default: Any, **constraints: Any) -> Any:
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
-SourceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$")]
+NAME = r"[a-z0-9][a-z0-9_-]{0,47}"  # part of paths, of a predicate and of partition keys
+SourceName = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
 class Source(Section):
-    """A folder of videos, or a listing of them."""
+    """A folder of videos, or a listing of them; each a path or an s3:// URL."""
 
     path: str = Field(description="folder, or a .csv, .jsonl or .parquet listing")
     recursive: bool = True
@@ -49,6 +52,7 @@ class Source(Section):
 class Shards(Section):
     videos_per_shard: int = Field(100, ge=1, le=100_000, description="applies to videos not registered yet")
     max_lost_share: Share = Field(0.1, description="a scan that lost a larger share of a source's files is an error")
+    settle_s: float = execution(60.0, ge=0, description="the sensor leaves a file alone that was written to since")
 
 
 class RawVideos(Section):
@@ -316,6 +320,25 @@ class Execution(Section):
     max_transient_share: Share = execution(0.5, description="a larger share of transient failures blocks a shard")
 
 
+class Maintenance(Section):
+    """How long `reelhouse maintain` keeps what nothing names any more. None of this changes a result."""
+
+    unreferenced_grace_hours: float = execution(
+        24.0, ge=0, description="longer than a refresh of a shard takes; 0: only while nothing else runs"
+    )
+    vanished_grace_days: float = execution(30.0, ge=0, description="rows of videos whose files are all missing")
+    version_retention_days: float = execution(
+        7.0, ge=0, le=7, description="table versions that no release pins; delta-rs knows what it removed for a week"
+    )
+
+
+class Lineage(Section):
+    """OpenLineage events; OPENLINEAGE_URL or OPENLINEAGE_CONFIG say where to. None of this changes a result."""
+
+    emit: bool = execution(False, description="an event each time a shard of a table was refreshed, or failed to be")
+    namespace: str = execution("reelhouse", min_length=1, description="of the jobs")
+
+
 class Settings(Section):
     sources: dict[SourceName, Source] = {}
     shards: Shards = Shards()
@@ -337,6 +360,8 @@ class Settings(Section):
     clip_files: ClipFiles = ClipFiles()
     training_set: TrainingSet = TrainingSet()
     execution: Execution = Execution()
+    lineage: Lineage = Lineage()
+    maintenance: Maintenance = Maintenance()
 
     @model_validator(mode="after")
     def _bounds_have_engines(self) -> Self:
@@ -380,7 +405,7 @@ def result_settings(section: BaseModel) -> dict[str, Any]:
 
 def settings_hash(settings: Settings) -> str:
     """12 hex digits naming everything in the settings that can change a result; sources are not among it."""
-    values = {k: v for k, v in result_settings(settings).items() if k not in ("sources", "shards")}
+    values = {k: v for k, v in result_settings(settings).items() if k not in ("sources", "shards", "maintenance")}
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=list).encode()).hexdigest()[:12]
 
 
@@ -433,13 +458,15 @@ def load_settings(file: str | None = None) -> Settings:
 def home_path() -> str:
     """Where tables, frames and clips lie: `CURATION_HOME`, a path or an s3:// URL.
 
-    Raises SettingsError for a path below which polars doesn't find the files of a Delta table.
+    Raises SettingsError for a path below which polars doesn't find the files of a Delta table, and for other URLs.
     """
     home = os.environ.get("CURATION_HOME") or DEFAULT_HOME
-    odd = set() if "://" in home else set(_UNREADABLE_BY_POLARS.findall(str(Path(home).absolute())))
-    if odd:
+    if is_url(home) and (refused := refusal(home)):
+        raise SettingsError(f"CURATION_HOME: {refused}")
+    place = home if is_url(home) else str(Path(home).absolute())
+    if odd := set(_UNREADABLE_BY_POLARS.findall(place)):
         raise SettingsError(
-            f"CURATION_HOME: tables below {Path(home).absolute()} couldn't be read, because of "
-            f"{' '.join(sorted(odd))!r} in the path; choose a folder named with ASCII letters, digits and ._-"
+            f"CURATION_HOME: tables below {place} couldn't be read, because of {' '.join(sorted(odd))!r} in the path; "
+            "choose a name of ASCII letters, digits and ._-"
         )
     return home

@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,10 +13,12 @@ from typing import Any
 import polars as pl
 
 from curation_assets.raw_videos.listing import Entry, SourceError, content_id, list_source, path_id
+from curation_assets.raw_videos.takedowns import taken_down
 from curation_assets.refresh import data_version
 from curation_assets.settings import Shards, Source
 from curation_assets.tables import SOURCE_FILES
 from resources.delta_store import Conflict, DeltaStore
+from resources.errors import TransientError
 from resources.workers import available_cores
 
 Row = dict[str, Any]
@@ -26,10 +28,14 @@ ALWAYS_ALLOWED_LOSS = 1  # one file gone is no outage, however small the source
 
 @dataclass
 class Registration:
-    """What a registration found; `unreadable` files are among the hashed, `shards` are all that exist afterwards."""
+    """What a registration found; `unreadable` files are among the hashed, `shards` are all that exist afterwards.
+
+    `shard_versions`: the data version of each shard's part of `source_files`.
+    """
 
     files: int = 0
     hashed: int = 0
+    hashed_bytes: int = 0
     unreadable: int = 0
     added: int = 0
     vanished: int = 0
@@ -37,21 +43,33 @@ class Registration:
     version: int = 0
     seconds: float = 0.0
     data_version: str = ""
+    shard_versions: dict[str, str] = field(default_factory=dict)
     shards: list[str] = field(default_factory=list)
     touched: list[str] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     source_errors: list[str] = field(default_factory=list)
 
 
-def register(sources: Mapping[str, Source], limits: Shards, store: DeltaStore, run_id: str) -> Registration:
+def hash_of(entry: Entry) -> str:
+    """The file's content id. Raises OSError, TransientError."""
+    return content_id(entry.source_uri)
+
+
+def register(
+    sources: Mapping[str, Source],
+    limits: Shards,
+    store: DeltaStore,
+    run_id: str,
+    identify: Callable[[Entry], str] = hash_of,
+) -> Registration:
     """Bring `source_files` up to date with the sources' files, in one commit.
 
     A file is hashed when its path is new or its size or time changed. A known content keeps its shard; a new one
     goes to its source's newest shard until that is full. A source that can't be read, or that lost too many files
-    at once, is reported in `source_errors` and none of its rows change.
+    at once, is reported in `source_errors` and none of its rows change. `identify` hashes; a plan guesses instead.
     """
     started = time.monotonic()
-    hashes: dict[tuple[str, int | None, int | None], str | OSError] = {}
+    hashes: dict[tuple[str, int | None, int | None], str | Exception] = {}
     for _ in range(MAX_CONFLICTS):
         handle = store.open(SOURCE_FILES.name, SOURCE_FILES.schema)
         before = store.read(handle, list(SOURCE_FILES.schema))
@@ -60,17 +78,24 @@ def register(sources: Mapping[str, Source], limits: Shards, store: DeltaStore, r
         for name, source in sources.items():
             try:
                 entries = list_source(source)
-                rows = _scan(name, entries, rows, limits, hashes, run_id, report)
+                rows = _scan(name, entries, rows, limits, hashes, run_id, report, taken_down(store), identify)
             except SourceError as failure:
                 report.source_errors.append(f"source {name}: {failure}")
         _assign_shards(rows, limits, report)
         after = pl.DataFrame(rows, schema=SOURCE_FILES.schema, orient="row").sort(*SOURCE_FILES.key)
         report.rows = after.height
         report.data_version = data_version(after, SOURCE_FILES)
-        report.shards = after.get_column("shard").unique().sort().to_list()
+        parts = after.partition_by("shard", as_dict=True)
+        report.shard_versions = {shard: data_version(part, SOURCE_FILES) for (shard,), part in parts.items()}
+        report.shards = sorted(report.shard_versions)
         try:
             unchanged = after.equals(before.sort(*SOURCE_FILES.key))
-            report.version = handle.version() if unchanged else store.replace(handle, after, None, {"run_id": run_id})
+            note = {
+                "run_id": run_id,
+                "hashed_bytes": str(report.hashed_bytes),
+                "seconds": f"{time.monotonic() - started:.3f}",
+            }
+            report.version = handle.version() if unchanged else store.replace(handle, after, None, note)
         except Conflict:
             continue
         report.seconds = time.monotonic() - started
@@ -83,23 +108,28 @@ def _scan(
     entries: list[Entry],
     rows: list[Row],
     limits: Shards,
-    hashes: dict[tuple[str, int | None, int | None], str | OSError],
+    hashes: dict[tuple[str, int | None, int | None], str | Exception],
     run_id: str,
     report: Registration,
+    gone: Mapping[str, Row],
+    identify: Callable[[Entry], str],
 ) -> list[Row]:
-    """The rows of all sources after a scan of one of them."""
+    """The rows of all sources after a scan of one of them; `gone` are the videos taken down."""
     now = dt.datetime.now(dt.UTC)
     others = [row for row in rows if row["source"] != source]
     known = {(row["path"], row["video_id"]): row for row in rows if row["source"] == source}
     present = {row["path"]: row for row in known.values() if not row["missing"]}
-    _hash_new(entries, present, hashes, report)
+    _hash_new(entries, present, hashes, report, identify)
     scanned = [_row(source, entry, present, known, hashes, run_id, now) for entry in entries]
-    _refuse_outage(present, scanned, limits)
+    refuse_outage(present, scanned, limits)
+    scanned = [_refused(row, gone) for row in scanned]
     found: set[tuple[str, str]] = set()
     for row in scanned:
         key = (row["path"], row["video_id"])
         report.added += key not in known
         found.add(key)
+        if row["error_kind"] == "transient" and row["path"] in present:
+            found.add((row["path"], present[row["path"]]["video_id"]))  # stands until the new content can be read
         known[key] = row
         if row["error"]:
             report.failures.append((row["path"], row["error"]))
@@ -111,7 +141,16 @@ def _scan(
     return others + list(known.values())
 
 
-def _refuse_outage(present: Mapping[str, Row], scanned: Iterable[Row], limits: Shards) -> None:
+def _refused(row: Row, gone: Mapping[str, Row]) -> Row:
+    """The row; of a video that was taken down, with an error that says so, in the shard that keeps it out."""
+    if row["error"] or row["video_id"] not in gone:
+        return row
+    takedown = gone[row["video_id"]]
+    error = f"taken down on {takedown['taken_down_on']} by `reelhouse forget`; remove it from the source"
+    return {**row, "error": error, "error_kind": "input", "shard": takedown["shard"]}
+
+
+def refuse_outage(present: Mapping[str, Row], scanned: Iterable[Row], limits: Shards) -> None:
     """Raise SourceError where too many files are gone, or can't be read any more, to believe it."""
     had = [path for path, row in present.items() if not row["error"]]
     readable = {row["path"] for row in scanned if not row["error"]}
@@ -130,28 +169,31 @@ def _is_known(entry: Entry, present: Mapping[str, Row]) -> bool:
         row is not None
         and row["error"] is None
         and entry.error is None
-        and (row["size_bytes"], row["modified_at"]) == (entry.size_bytes, _time(entry.modified_ns))
+        and (row["size_bytes"], row["modified_at"], row["etag"])
+        == (entry.size_bytes, stored_time(entry.modified_ns), entry.etag)
     )
 
 
 def _hash_new(
     entries: Iterable[Entry],
     present: Mapping[str, Row],
-    hashes: dict[tuple[str, int | None, int | None], str | OSError],
+    hashes: dict[tuple[str, int | None, int | None], str | Exception],
     report: Registration,
+    identify: Callable[[Entry], str],
 ) -> None:
-    def hash_one(entry: Entry) -> str | OSError:
+    def hash_one(entry: Entry) -> str | Exception:
         try:
-            return content_id(entry.source_uri)
-        except OSError as failure:
+            return identify(entry)
+        except (OSError, TransientError) as failure:
             return failure
 
     new = [e for e in entries if not e.error and not _is_known(e, present) and _stamp(e) not in hashes]
     with ThreadPoolExecutor(available_cores()) as threads:  # hashing releases the interpreter's lock
         for entry, result in zip(new, threads.map(hash_one, new), strict=True):
             hashes[_stamp(entry)] = result
-            report.unreadable += isinstance(result, OSError)
+            report.unreadable += not isinstance(result, str)
     report.hashed += len(new)
+    report.hashed_bytes += sum(entry.size_bytes or 0 for entry in new)
 
 
 def _stamp(entry: Entry) -> tuple[str, int | None, int | None]:
@@ -163,46 +205,52 @@ def _row(
     entry: Entry,
     present: Mapping[str, Row],
     known: Mapping[tuple[str, str], Row],
-    hashes: Mapping[tuple[str, int | None, int | None], str | OSError],
+    hashes: Mapping[tuple[str, int | None, int | None], str | Exception],
     run_id: str,
     now: dt.datetime,
 ) -> Row:
-    listing = (
-        None if entry.listing is None else json.dumps(entry.listing, sort_keys=True, ensure_ascii=False, default=str)
-    )
+    listing = stored_listing(entry)
     if _is_known(entry, present):
         return {**present[entry.path], "source_uri": entry.source_uri, "listing": listing}
     error = entry.error
+    error_kind = "input" if error else None
     video_id = path_id(source, entry.path)
     if error is None:
         hashed = hashes[_stamp(entry)]
         if isinstance(hashed, str):
             video_id = hashed
         else:
-            error = f"{hashed.strerror}; make the file readable"
+            error = f"{hashed.strerror}; make the file readable" if isinstance(hashed, OSError) else str(hashed)
+            error_kind = "input" if isinstance(hashed, OSError) else "transient"
     old = known.get((entry.path, video_id), {})
     return {
         "source": source,
         "path": entry.path,
         "source_uri": entry.source_uri,
         "size_bytes": entry.size_bytes,
-        "modified_at": _time(entry.modified_ns),
+        "modified_at": stored_time(entry.modified_ns),
         "video_id": video_id,
         "media_type": "video",
         "listing": listing,
         "first_seen": old.get("first_seen", now),
         "missing_since": None,
         "missing": False,
+        "etag": entry.etag,
         "shard": old.get("shard"),
         "input_fingerprint": video_id,
         "error": error,
-        "error_kind": "input" if error else None,
+        "error_kind": error_kind,
         "run_id": old.get("run_id", run_id),
         "computed_at": old.get("computed_at", now),
     }
 
 
-def _time(modified_ns: int | None) -> dt.datetime | None:
+def stored_listing(entry: Entry) -> str | None:
+    """The listing's other columns as the table keeps them."""
+    return None if entry.listing is None else json.dumps(entry.listing, sort_keys=True, ensure_ascii=False, default=str)
+
+
+def stored_time(modified_ns: int | None) -> dt.datetime | None:
     """Microseconds, as the table keeps them."""
     if modified_ns is None:
         return None

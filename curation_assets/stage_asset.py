@@ -2,6 +2,7 @@
 
 import html
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,26 +12,35 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from curation_assets.checks import check_results, check_specs
+from curation_assets.engines import pool_of
 from curation_assets.home import open_home
+from curation_assets.lineage import columns_made_from, telling
 from curation_assets.refresh import Context, Done, Report, Stage, Work, refresh
-from curation_assets.settings import Settings, settings_hash
-from curation_assets.tables import BOOKKEEPING, Table
+from curation_assets.settings import NAME, Settings, settings_hash
+from curation_assets.tables import Table
 from curation_assets.tools import Tools
 from resources.delta_store import DeltaStore
 from resources.errors import EngineUnavailable, TransientError
 from resources.files import Files
+from resources.text import one_line
 
 SHARDS = dg.DynamicPartitionsDefinition(name="video_shards")
 OWNERS = ["team:curation"]
 SETTINGS_TAG = "reelhouse/settings"
 RETRY_TAG = "reelhouse/retry_failed"
+DATA_VERSION_TAG = "dagster/data_version"
 PREVIEW_ROWS = 8
 PREVIEW_CHARACTERS = 120
 NOT_PREVIEWED = {
     *("start_pts", "end_pts", "frame_pts", "pair_frames", "measurements", "facts", "table_versions"),
     *("model", "revision", "sampling", "frames_sha256", "prompt_sha256", "samples_sha256"),
+    *("export_sha256", "paths_from", "written_by", "settings", "gaps"),
 }
 LISTED_FAILURES = 50
+
+SHARD_FILES = "shard_files"
+_TOLD_BY = {"source_files": SHARD_FILES}  # a table written for all shards at once -> what tells of one shard's part
 
 TERMINAL = logging.getLogger("reelhouse")
 
@@ -76,9 +86,10 @@ def stage_asset(
         @dg.multi_asset(
             name=compute.__name__,
             specs=[_spec(stage, group, kinds, compute.__doc__ or "") for stage in declared],
-            check_specs=[spec for stage in declared for spec in _check_specs(stage.table)],
+            check_specs=[spec for stage in declared for spec in check_specs(stage.table)],
             partitions_def=partitions,
             can_subset=len(declared) > 1,
+            pool=pool_of(name for stage in declared for name in (*stage.engines, str(stage.settings.get("engine")))),
         )
         def materialize(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.MaterializeResult[None]]:
             require_same_settings(context, settings)
@@ -94,7 +105,7 @@ def stage_asset(
 def _spec(stage: Stage, group: str, kinds: set[str], description: str) -> dg.AssetSpec:
     return dg.AssetSpec(
         stage.table.name,
-        deps=list(stage.reads),
+        deps=[_told_by(table) for table in stage.reads],
         description=f"One row is {stage.table.row_is}.\n\n{description.strip()}",
         group_name=group,
         kinds=kinds | {"deltalake"},
@@ -106,6 +117,28 @@ def _spec(stage: Stage, group: str, kinds: set[str], description: str) -> dg.Ass
             "dagster/table_name": stage.table.name,
         },
     )
+
+
+def _told_by(table: str) -> dg.AssetKey:
+    """The asset whose data version says whether a shard's part of the table changed."""
+    return dg.AssetKey(_TOLD_BY.get(table, table))
+
+
+def report_shards(instance: dg.DagsterInstance, asset: str, versions: Mapping[str, str]) -> list[str]:
+    """Tell Dagster the data version of each shard of an asset that no run makes; returns those that it didn't know.
+
+    What a killed process left untold is told by the next call.
+    """
+    key = dg.AssetKey(asset)
+    told = instance.event_log_storage.get_latest_tags_by_partition(
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
+    )
+    news = [shard for shard, version in versions.items() if told.get(shard, {}).get(DATA_VERSION_TAG) != version]
+    for shard in news:
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(key, partition=shard, tags={DATA_VERSION_TAG: versions[shard]})
+        )
+    return news
 
 
 def column_schema(table: Table) -> dg.TableSchema:
@@ -120,14 +153,23 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 def column_lineage(stage: Stage) -> dg.TableColumnLineage:
     """A key column comes from the upstream columns of its name; any other from all that the stage reads as data."""
-    read = [(table, name) for table, names in stage.reads.items() for name in names]
-    data = [dg.TableColumnDep(dg.AssetKey(table), name) for table, name in read if name not in stage.not_data]
-    lineage = {}
-    for name in stage.table.schema:
-        same = [dg.TableColumnDep(dg.AssetKey(table), other) for table, other in read if other == name]
-        if name not in BOOKKEEPING:
-            lineage[name] = same or data
-    return dg.TableColumnLineage(lineage)
+    return dg.TableColumnLineage(
+        {
+            name: [dg.TableColumnDep(_told_by(table), column) for table, column in sources]
+            for name, sources in columns_made_from(stage).items()
+        }
+    )
+
+
+def require_name(name: str) -> str:
+    """`name`, where it can be part of paths and predicates; the UI lets people name sources and partitions freely."""
+    if not re.fullmatch(f"{NAME}(-[0-9]+)?", name):
+        raise dg.Failure(
+            f"{one_line(name, PREVIEW_CHARACTERS)}: no name for a source, a shard or a prompt file; use at most 48 of "
+            "a-z, 0-9, - and _",
+            allow_retries=False,
+        )
+    return name
 
 
 def require_same_settings(context: dg.AssetExecutionContext, settings: Settings) -> None:
@@ -151,7 +193,7 @@ def _refresh(
     stages: list[Stage],
     compute: ComputeWith,
 ) -> list[Report]:
-    shard = context.partition_key
+    shard = require_name(context.partition_key)
     files = home.files()
     work = Context(
         store=home.store(),
@@ -163,8 +205,12 @@ def _refresh(
         retry_failed=RETRY_TAG in context.run.tags,
     )
     tools = Tools(settings, files)
-    with explaining(f"{stages[0].table.name} {shard}"):
-        return refresh(stages, shard, lambda units: compute(units, tools), work)
+    with (
+        explaining(f"{stages[0].table.name} {shard}"),
+        telling(settings.lineage, stages, shard, work.run_id, work.store) as reports,
+    ):
+        reports += refresh(stages, shard, lambda units: compute(units, tools), work)
+    return reports
 
 
 @contextmanager
@@ -173,10 +219,10 @@ def explaining(step: str) -> Iterator[None]:
     try:
         yield
     except (EngineUnavailable, TransientError) as failure:
-        raise dg.Failure(f"{step}: {failure}", allow_retries=False) from failure
+        raise dg.Failure(one_line(f"{step}: {failure}"), allow_retries=False) from failure
     except OSError as failure:
         raise dg.Failure(
-            f"{step}: {failure}; make room or give access, then run again: finished rows are kept",
+            f"{one_line(f'{step}: {failure}')}; make room or give access, then run again: finished rows are kept",
             allow_retries=False,
         ) from failure
 
@@ -211,12 +257,11 @@ class Progress:
 
 
 def _result(report: Report, stage: Stage, home: Home, settings: Settings) -> dg.MaterializeResult[None]:
-    key = dg.AssetKey(report.table)
     return dg.MaterializeResult(
-        asset_key=key,
+        asset_key=report.table,
         metadata=_metadata(report, stage, home),
         data_version=dg.DataVersion(report.data_version),
-        check_results=_check(report, stage, home, settings, key),
+        check_results=list(check_results(report, stage, home.store(), Tools(settings, home.files()))),
     )
 
 
@@ -251,7 +296,10 @@ RARE_COUNTS = ("removed", "kept", "recovered")  # said only when there are any
 def failure_table(failures: Sequence[tuple[str, str]]) -> dg.MetadataValue:
     """The first failures: item and error."""
     return dg.MetadataValue.table(
-        [dg.TableRecord({"item": item, "error": error}) for item, error in failures[:LISTED_FAILURES]],
+        [
+            dg.TableRecord({"item": one_line(item, PREVIEW_CHARACTERS), "error": one_line(error)})
+            for item, error in failures[:LISTED_FAILURES]
+        ],
         dg.TableSchema(columns=[dg.TableColumn("item"), dg.TableColumn("error")]),
     )
 
@@ -275,48 +323,3 @@ def _readable(value: Any) -> str | None:
     else:
         text = str(value)
     return text if len(text) <= PREVIEW_CHARACTERS else text[: PREVIEW_CHARACTERS - 1] + "…"
-
-
-def _check_specs(table: Table) -> list[dg.AssetCheckSpec]:
-    return [
-        dg.AssetCheckSpec(
-            "rows_add_up",
-            asset=table.name,
-            blocking=True,
-            description="inputs = computed + reused + failed + blocked",
-        ),
-        dg.AssetCheckSpec(
-            "keys_are_unique",
-            asset=table.name,
-            blocking=True,
-            description=f"no two rows share {', '.join(table.key)}",
-        ),
-        dg.AssetCheckSpec(
-            "machine_failures_within_limit",
-            asset=table.name,
-            blocking=True,
-            description="the share of transient failures (disk, memory, time-out, server) is at most "
-            "execution.max_transient_share; bad input never stops a shard",
-        ),
-        dg.AssetCheckSpec("no_failures", asset=table.name, description="every input has a result"),
-    ]
-
-
-def _check(report: Report, stage: Stage, home: Home, settings: Settings, key: dg.AssetKey) -> list[dg.AssetCheckResult]:
-    store = home.store()
-    keys = store.read(store.snapshot(report.table, report.version), list(stage.table.key), report.shard).drop_nulls()
-    twice = keys.height - keys.unique().height
-    ended = report.computed + report.reused + report.failed + report.blocked
-    share = report.transient / report.inputs if report.inputs else 0.0
-    limit = settings.execution.max_transient_share
-
-    def result(name: str, passed: bool, **metadata: float) -> dg.AssetCheckResult:
-        severity = dg.AssetCheckSeverity.WARN if name == "no_failures" else dg.AssetCheckSeverity.ERROR
-        return dg.AssetCheckResult(passed=passed, check_name=name, asset_key=key, severity=severity, metadata=metadata)
-
-    return [
-        result("rows_add_up", ended == report.inputs, inputs=report.inputs, ended=ended),
-        result("keys_are_unique", twice == 0, duplicates=twice),
-        result("machine_failures_within_limit", share <= limit, share=share, limit=limit),
-        result("no_failures", report.failed == 0, failed=report.failed, blocked=report.blocked),
-    ]

@@ -99,6 +99,7 @@ SOURCE_FILES = Table(
             TIMESTAMP, "when a scan no longer found this content at this path; null while it is there"
         ),
         "missing": col(pl.Boolean, "whether missing_since is set"),
+        "etag": note(pl.String, "an object store's own name of the content when it was hashed; null for a file"),
     },
 )
 
@@ -405,6 +406,8 @@ TRAINING_MANIFEST = Table(
     },
 )
 
+GAP = pl.Struct({"shard": pl.String, "table": pl.String, "kind": pl.String, "count": pl.Int64})
+
 TRAINING_SET = Table(
     "training_set",
     "a release: all shards' samples, exported, with the table versions they came from",
@@ -417,6 +420,38 @@ TRAINING_SET = Table(
         "table_versions": col(pl.List(pl.Struct({"table": pl.String, "version": pl.Int64})), "Delta versions read"),
         "warnings": col(pl.Int64, "samples with a warning"),
         "exports": note(pl.List(pl.String), "files written, relative to the home"),
+        "export_sha256": note(pl.List(pl.String), "SHA-256 of each file, in the order of exports"),
+        "paths_from": note(pl.String, "what file_path starts with in the exports; null: relative to the home"),
+        "written_by": note(pl.String, "library and version that wrote the exports"),
+        "settings": note(pl.String, "JSON object of the settings that can change a result"),
+        "gaps": note(pl.List(GAP), "what the release lacks: inputs without result, rows out of date, failures"),
+        "retired_at": note(TIMESTAMP, "since when the versions may be deleted; null: they are kept"),
+        "forgotten": note(pl.List(pl.String), "videos taken down since; null or empty: none"),
+    },
+)
+
+EXCLUSIONS = Table(
+    "exclusions",
+    "a person's decision to leave a video or a clip out",
+    ("excluded_id",),
+    {
+        "excluded_id": col(pl.String, "video_id or clip_id"),
+        "kind": col(pl.String, "video or clip"),
+        "video_id": col(pl.String, "the video, or the clip's video"),
+        "reason": col(pl.String, "why, in the person's words"),
+        "excluded_on": col(pl.String, "day of the decision, YYYY-MM-DD, UTC"),
+        "excluded_by": note(pl.String, "account that gave the command; null where the system names none"),
+    },
+)
+
+TAKEDOWNS = Table(
+    "takedowns",
+    "a video that was taken down and must not come back",
+    ("video_id",),
+    {
+        "video_id": col(pl.String, "content id of the video; nothing else of it is kept"),
+        "reason": col(pl.String, "why, in the person's words; null where none was given"),
+        "taken_down_on": col(pl.String, "day of the first request, YYYY-MM-DD, UTC"),
     },
 )
 
@@ -465,6 +500,8 @@ TABLES: dict[str, Table] = {
         CLIP_FILES,
         TRAINING_MANIFEST,
         TRAINING_SET,
+        EXCLUSIONS,
+        TAKEDOWNS,
         PROMPTS,
         BEAUTIFIED_PROMPTS,
     )

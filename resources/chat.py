@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from resources.errors import EngineUnavailable, InputError, TransientError
+from resources.text import in_unicode, one_line
 
 if TYPE_CHECKING:
     import openai
@@ -30,6 +31,8 @@ Result = TypeVar("Result")
 UNANSWERED_BEFORE_GIVING_UP = 3
 CHECK_TIMEOUT_S = 10.0
 MAX_ERROR_CHARACTERS = 300
+MAX_ANSWER_CHARACTERS = 100_000  # no caption, and too long to be searched for JSON and words
+MAX_REASON_CHARACTERS = 50
 MAX_BRACES_TRIED = 100  # each costs a pass over the answer
 # These statuses are about the server's configuration, not about the one request.
 STATUSES_OF_SET_UP = {401, 403, 404}
@@ -37,13 +40,17 @@ STATUSES_OF_SET_UP = {401, 403, 404}
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """One chat completion. `json_schema` makes the server answer in JSON of that schema."""
+    """One chat completion. `json_schema` makes the server answer in JSON of that schema.
+
+    `subject` says what it is about in the server's records, as the API's `user`; it can't change the answer.
+    """
 
     messages: list[dict[str, Any]]
     temperature: float = 0.0
     max_tokens: int = 512
     seed: int | None = None
     json_schema: dict[str, Any] | None = None
+    subject: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,8 +127,9 @@ class ChatClient:
                     f"what answers at {self.base_url} is no OpenAI-compatible server; change {self.setting}"
                 ) from None
         if models and self.model not in models:
+            served = one_line(", ".join(str(model) for model in models[:10]), MAX_ERROR_CHARACTERS)
             raise EngineUnavailable(
-                f"{self.base_url} doesn't serve model {self.model!r} but {', '.join(models[:10])}; "
+                f"{self.base_url} doesn't serve model {self.model!r} but {served}; "
                 f"serve it, or change model next to {self.setting}"
             )
 
@@ -251,6 +259,8 @@ class _Session:
         options: dict[str, Any] = {}
         if request.seed is not None:
             options["seed"] = request.seed
+        if request.subject is not None:
+            options["user"] = request.subject
         if request.json_schema is not None:
             schema = {"name": "answer", "schema": request.json_schema, "strict": True}
             options["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -266,17 +276,28 @@ class _Session:
         try:
             choice = completion.choices[0]
             usage = completion.usage
+            text = in_unicode((choice.message.content or "").strip())
+            if len(text) > MAX_ANSWER_CHARACTERS:
+                raise InputError(
+                    f"{self._client.base_url} answered with {len(text)} characters, more than {MAX_ANSWER_CHARACTERS}; "
+                    "lower max_tokens, or change the model or its prompt"
+                )
             return ChatAnswer(
-                text=(choice.message.content or "").strip(),
-                finish_reason=choice.finish_reason or "",
-                prompt_tokens=usage.prompt_tokens if usage else 0,
-                completion_tokens=usage.completion_tokens if usage else 0,
+                text=text,
+                finish_reason=one_line(choice.finish_reason or "", MAX_REASON_CHARACTERS),
+                prompt_tokens=_count(usage.prompt_tokens) if usage else 0,
+                completion_tokens=_count(usage.completion_tokens) if usage else 0,
                 seconds=round(seconds, 3),
             )
-        except (AttributeError, IndexError, TypeError):
+        except (AttributeError, IndexError, TypeError):  # what the library handed on unchecked
             raise TransientError(
                 f"{self._client.base_url} answered with no chat completion; is it the right URL?"
             ) from None
+
+
+def _count(value: object) -> int:
+    """A server's figure, where it is one that a table can hold."""
+    return value if isinstance(value, int) and 0 <= value < 2**53 else 0
 
 
 def _hand_over(queue: SimpleQueue[tuple[Item, Future[Result]]], item: Item, done: Future[Result]) -> None:

@@ -5,10 +5,9 @@ since FFmpeg's own choice depends on the single frame's tags and on the version.
 BT.601 below 720 lines and BT.709 from there on, limited range.
 """
 
-import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal, Self
 
@@ -21,6 +20,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from resources.errors import InputError, TransientError
+from resources.object_store import is_url, local_copy, open_object
 
 RGB = NDArray[np.uint8]
 
@@ -156,16 +156,13 @@ class Frame:
         )
 
 
-def is_url(uri: str) -> bool:
-    return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", uri) is not None
-
-
 @contextmanager
 def open_container(uri: str, pixel_limit: int) -> Iterator[InputContainer]:
     """Open a local path or a URL for demuxing and decoding in one thread.
 
-    Whatever a file contains, FFmpeg opens no other file and no network connection: a URL is read through its
-    `fsspec` file system. Decoders refuse frames of more than `pixel_limit` pixels. Raises what PyAV raises.
+    Whatever a file contains, FFmpeg opens no other file and no network connection: an object is read for it, by
+    ranges. Decoders refuse frames of more than `pixel_limit` pixels. Raises what PyAV raises; of objects also
+    FileNotFoundError and TransientError, at the latest when the block ends.
     """
     options = {
         "protocol_whitelist": "file",
@@ -174,13 +171,17 @@ def open_container(uri: str, pixel_limit: int) -> Iterator[InputContainer]:
         "threads": "1",
     }
     if is_url(uri):
-        from upath import UPath
-
-        with UPath(uri).open("rb") as file, av.open(file, mode="r", options=options) as container:
+        with open_object(uri) as file, _open(file, options) as container:
             yield _without_guessed_pts(container)
     else:
-        with av.open(f"file:{uri}", mode="r", options=options) as container:  # else 'a:b.mp4' is protocol a
+        with _open(f"file:{uri}", options) as container:  # else 'a:b.mp4' is protocol a
             yield _without_guessed_pts(container)
+
+
+def _open(file: Any, options: dict[str, str]) -> InputContainer:
+    """Tags need not be UTF-8: old AVI files hold them in the code page of whoever made them."""
+    container: InputContainer = av.open(file, mode="r", options=options, metadata_errors="replace")
+    return container
 
 
 def _without_guessed_pts(container: InputContainer) -> InputContainer:
@@ -219,7 +220,10 @@ def read_frames(source: VideoSource, start_pts: int | None = None, end_pts: int 
     converter = _Converter(source)
     count = 0
     try:
-        with closing(_decode_from(source, start_pts)) as decoded:
+        opened = source
+        if start_pts is not None and is_url(source.uri):  # by ranges, spans would read the index again each time
+            opened = replace(source, uri=str(local_copy(source.uri)))
+        with closing(_decode_from(opened, start_pts)) as decoded:
             for frame, pts, duration in decoded:
                 if end_pts is not None and pts >= end_pts:
                     break
@@ -267,7 +271,7 @@ def _decode(
     shown before it would be decoded without what they refer to.
     """
     with open_container(source.uri, source.pixel_limit) as container:
-        stream = container.streams[source.stream_index]
+        stream = next((s for s in container.streams if s.index == source.stream_index), None)
         if not isinstance(stream, VideoStream):
             raise InputError(
                 f"{source.uri}: stream {source.stream_index} is no video; the file changed, register it again"
@@ -313,10 +317,20 @@ def _decode(
                 yield frame, pts, duration
 
 
+def demux(container: InputContainer, stream: VideoStream) -> Iterator["av.Packet[VideoStream]"]:
+    """The stream's packets; other streams may appear on the way, as they do in recorded broadcasts."""
+    while True:
+        try:
+            yield from container.demux(stream)
+            return
+        except IndexError:  # PyAV trips over streams that it didn't know at the beginning; now it knows them
+            continue
+
+
 def _packets(container: InputContainer, stream: VideoStream) -> Iterator["av.Packet[VideoStream] | None"]:
     """The stream's packets, up to unreadable data, then None: a decoder then hands out what it holds."""
     try:
-        for packet in container.demux(stream):
+        for packet in demux(container, stream):
             if packet.size:
                 yield packet
     except av.FFmpegError:

@@ -11,8 +11,10 @@ import time
 import traceback
 
 from resources.errors import EngineUnavailable, InputError, TransientError
+from resources.text import one_line
 
 _HEADER = struct.Struct("!Q")
+_SAID_CHARACTERS = 300
 
 
 def _answer(payload: bytes) -> bytes:
@@ -28,13 +30,14 @@ def _failure(failure: Exception) -> Exception:
     if isinstance(failure, (InputError, TransientError, EngineUnavailable)):
         return failure
     if isinstance(failure, MemoryError):
-        return TransientError("needed more memory than execution.item_memory_bytes allows")
+        return TransientError("needed more memory than execution.item_memory_bytes allows; raise it, or lower workers")
     if isinstance(failure, OSError):
         place = f"{failure.filename}: " if failure.filename else ""
         return TransientError(f"{place}{failure.strerror or failure}; make room or give access, then run again")
     where = traceback.extract_tb(failure.__traceback__)[-1]
     place = f"{os.path.basename(where.filename)}:{where.lineno}"
-    return TransientError(f"unexpected {type(failure).__name__} at {place}: {failure}")
+    said = one_line(str(failure), _SAID_CHARACTERS)
+    return TransientError(f"unexpected {type(failure).__name__} at {place}: {said}; report it, with the file if you can")
 
 
 def _end_with(parent: int) -> None:

@@ -35,7 +35,7 @@ COMPUTED_BY = {
     "training_manifest": "curation_assets.training_set.manifest",
     "beautified_prompts": "curation_assets.beautified_prompts.beautifying",
 }
-WITHOUT_RESULT = {"curation_assets.settings", "resources.files", "resources.errors"}
+WITHOUT_RESULT = {"curation_assets.settings", "resources.files", "resources.object_store", "resources.errors"}
 
 
 def present() -> dict[str, dict[str, str]]:

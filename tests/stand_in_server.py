@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -11,7 +11,7 @@ from resources.chat import ChatClient
 
 
 class StandInServer:
-    """Speaks the chat API without a model: `answer(body)` gives status and body of a reply.
+    """Speaks the chat API without a model: `answer(body)` gives status and body of a reply, None to hang up.
 
     It shows what is sent and how replies are treated. It doesn't validate requests as a real server does, and says
     nothing of a vision model's answers.
@@ -33,7 +33,7 @@ def completion(text: str | None, finish_reason: str = "stop") -> bytes:
     return json.dumps(whole | {"usage": usage}).encode()
 
 
-Answer = Callable[[dict[str, Any]], tuple[int, bytes]]
+Answer = Callable[[dict[str, Any]], tuple[int, bytes] | None]
 
 
 @contextmanager
@@ -45,7 +45,12 @@ def stand_in_server(answer: Answer) -> Iterator[StandInServer]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             server.received.append(body | {"authorization": self.headers["Authorization"]})
-            self._reply(*answer(body))
+            reply = answer(body)
+            if reply is None:
+                self.close_connection = True
+            else:
+                with suppress(ConnectionError):  # the client has stopped waiting
+                    self._reply(*reply)
 
         def _reply(self, status: int, body: bytes) -> None:
             self.send_response(status)

@@ -99,6 +99,24 @@ def test_a_killed_run_loses_at_most_a_batch_and_the_next_ends_with_the_same_rows
     assert (home.version(FRAMES), home.version(MOTION_SCORES)) == (1, 1)
 
 
+def test_a_batch_that_was_damaged_in_staging_is_computed_again(
+    home: Home, processes: ForkServerContext, undisturbed: dict[str, pl.DataFrame]
+) -> None:
+    put(home.store, some_videos(UNITS))
+    killed = started(processes, toy_stages.refresh_until_killed, home, "before commit of frames", 1)
+    assert ended(killed) == -signal.SIGKILL
+    first, second, *_ = sorted((home.folder / "staging").rglob("*.parquet"))
+    first.write_bytes(first.read_bytes()[:100])
+    second.unlink()
+    second.symlink_to("nowhere")
+
+    home.refresh(home.computer(*STAGES))
+
+    for table in (FRAMES, MOTION_SCORES):
+        assert home.results(table).equals(undisturbed[table.name])
+    assert home.staged() == []
+
+
 def test_an_undisturbed_process_makes_the_same_rows(
     home: Home, processes: ForkServerContext, undisturbed: dict[str, pl.DataFrame]
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curation_assets.refresh import Done, Report, Row, Stage, Work, blocked_by, data_version, plan_work, refresh
+from curation_assets.refresh import Done, Report, Row, Stage, Work, blocked_by, data_version, refresh
 from curation_assets.tables import CAPTIONS, CLIPS, FRAMES, MOTION_SCORES, RAW_VIDEOS, SCENES, SOURCE_FILES
 from resources.errors import EngineUnavailable, InputError, TransientError
 from tests.toy_stages import SHARD, Computer, Home, frames, motion, put, scene_rows, scenes, some_videos, video
@@ -171,18 +171,6 @@ def test_an_empty_shard_is_no_error(home: Home) -> None:
 
     assert counts(report) == {}
     assert report.rows == 0
-
-
-def test_a_plan_says_what_a_refresh_would_compute_and_changes_nothing(home: Home) -> None:
-    put(home.store, {"a": video(20), "b": video(20)})
-    run(home, frames(), motion())
-    put(home.store, {"a": video(20), "b": video(30), "c": video(20)})
-    stages = [frames(), motion("dis", "farneback")]
-
-    planned = plan_work(stages, SHARD, home.context())
-
-    assert planned == {"frames": 2, "motion_scores": 5}  # b and c; dis of b and c, farneback of all three
-    assert (home.version(FRAMES), home.version(MOTION_SCORES)) == (1, 1)
 
 
 # --- columns that aren't data ------------------------------------------------------------------------------------

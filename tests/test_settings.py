@@ -130,7 +130,7 @@ def test_a_home_whose_tables_could_not_be_read_is_refused(folder: str, monkeypat
         home_path()
 
 
-@pytest.mark.parametrize("home", ["/data/home-1_2.3", "s3://bucket/a home", "~x@y+z"])
+@pytest.mark.parametrize("home", ["/data/home-1_2.3", "s3://bucket/home-1_2.3", "~x@y+z"])
 def test_an_ordinary_home_is_taken_as_given(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CURATION_HOME", home)
 

@@ -13,7 +13,15 @@ from curation_assets.beautified_prompts.reading import COLUMN, read_prompts
 from curation_assets.language import explained, language_model, writer_settings
 from curation_assets.refresh import Done, Row, Stage, Work, blocked_by, data_version
 from curation_assets.settings import Beautifying, Settings
-from curation_assets.stage_asset import OWNERS, Home, StageAsset, column_schema, require_same_settings, stage_asset
+from curation_assets.stage_asset import (
+    OWNERS,
+    Home,
+    StageAsset,
+    column_schema,
+    require_name,
+    require_same_settings,
+    stage_asset,
+)
 from curation_assets.tables import BEAUTIFIED_PROMPTS, PROMPTS
 from curation_assets.tools import Tools
 from resources.delta_store import Conflict, DeltaStore
@@ -47,6 +55,7 @@ def _prompts(settings: Settings) -> dg.AssetsDefinition:
     def prompts(context: dg.AssetExecutionContext, config: PromptFile, home: Home) -> dg.MaterializeResult[None]:
         """One row is a row of a registered prompt file; registering a name again takes the file as it is then."""
         require_same_settings(context, settings)
+        require_name(context.partition_key)
         try:
             rows = read_prompts(config.path, config.column)
             version, data = register(rows, context.partition_key, home.store(), context.run.run_id)

@@ -5,14 +5,16 @@ import hashlib
 import io
 import json
 from collections import Counter
+from pathlib import PurePath
 from typing import Any
 
-from upath import UPath
-
 from resources.errors import InputError
+from resources.object_store import read_bytes
+from resources.text import one_line
 
 SUFFIXES = (".csv", ".jsonl")
 COLUMN = "prompt"
+MAX_PROMPT_CHARACTERS = 20_000
 
 
 def read_prompts(file: str, column: str = COLUMN) -> list[dict[str, Any]]:
@@ -21,21 +23,20 @@ def read_prompts(file: str, column: str = COLUMN) -> list[dict[str, Any]]:
     `file` is a path or a URL. Raises InputError when the file can't be read, is neither CSV nor JSONL, or lacks the
     column.
     """
-    place = UPath(file)
-    if place.suffix.lower() not in SUFFIXES:
+    suffix = PurePath(file).suffix.lower()
+    if suffix not in SUFFIXES:
         raise InputError(f"{file}: a prompt file is a .csv or .jsonl file; convert or rename it")
     try:
-        text = place.read_bytes().decode("utf-8-sig")
+        text = read_bytes(file).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"{file}: not in UTF-8; convert it") from None
     except OSError as failure:
         raise InputError(f"{file}: {failure.strerror or failure}; name a readable file") from None
-    records = _csv(file, text) if place.suffix.lower() == ".csv" else _jsonl(file, text)
+    records = _csv(file, text) if suffix == ".csv" else _jsonl(file, text)
     columns = sorted({name for record in records for name in record if name is not None})
     if column not in columns:
-        raise InputError(
-            f"{file}: no column {column!r} (it has {', '.join(columns) or 'none'}); name the one that holds the prompts"
-        )
+        known = one_line(", ".join(columns), 300) or "none"
+        raise InputError(f"{file}: no column {column!r} (it has {known}); name the one that holds the prompts")
     seen = Counter[str]()
     return [_row(record.get(column), position, seen) for position, record in enumerate(records, start=1)]
 
@@ -68,6 +69,8 @@ def _row(value: Any, position: int, seen: Counter[str]) -> dict[str, Any]:
         error = f"row {position} has no prompt; fill it in"
     elif not isinstance(value, str):
         error = f"row {position} has a prompt that is no text; put it in quotes"
+    elif len(value) > MAX_PROMPT_CHARACTERS:
+        error = f"row {position} has {len(value)} characters, more than {MAX_PROMPT_CHARACTERS}; shorten it"
     elif not _is_unicode(value):
         error = f"row {position} has a prompt with half a character (a lone surrogate); correct it"
     prompt = None if error else value

@@ -16,6 +16,7 @@ from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import ALIGNMENT_SCORES, CAPTIONS, REWRITTEN_CAPTIONS
 from curation_assets.tools import Tools
 from curation_assets.units import Frames, selected_clips, stored_frames
+from resources.errors import InputError, TransientError
 from resources.image_encoder import image_encoder_identity
 from resources.pictures import unpack_jpegs
 from resources.sentence_encoder import open_sentence_encoder, sentence_encoder_identity
@@ -95,16 +96,22 @@ def _chat_captions(work: list[Work], tools: Tools) -> Iterator[Done]:
         temperature=section.chat.temperature,
         max_tokens=section.chat.max_tokens,
     )
-    units = (
-        {
-            "clip_id": unit.unit,
-            "frames_sha256": unit.values["frames_sha256"],
-            "jpegs": unpack_jpegs(tools.files.read(unit.values["frames_path"]), from_frames.UNIFORM_FRAMES),
-        }
-        for unit in work
-    )
-    for clip_id, outcome in caption_clips(units, client, captioner):
+    unreadable: list[Done] = []
+
+    def units() -> Iterator[Row]:
+        for unit in work:
+            frames_sha256 = unit.values["frames_sha256"]
+            try:
+                data = from_frames.read_frames(tools.files, unit.values["frames_path"], frames_sha256)
+                jpegs = unpack_jpegs(data, from_frames.UNIFORM_FRAMES)
+            except (InputError, TransientError) as failure:
+                unreadable.append(Done(unit.unit, failure))
+            else:
+                yield {"clip_id": unit.unit, "frames_sha256": frames_sha256, "jpegs": jpegs}
+
+    for clip_id, outcome in caption_clips(units(), client, captioner):
         yield Done(clip_id, explained(outcome, "the server's answer was empty; change captions.prompt or the model"))
+    yield from unreadable
 
 
 def _rewritten_captions(settings: Settings) -> StageAsset:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resources.chat import Ask, ChatClient, ChatRequest, image_part, text_part
+from resources.text import without_controls
 
 
 @dataclass(frozen=True)
@@ -36,20 +37,24 @@ def caption_clips(
         yield unit["clip_id"], result
 
 
-def caption_request(jpegs: Sequence[bytes], captioner: Captioner) -> ChatRequest:
-    """One user turn: numbered frames, then the instruction. Frames floor(i*N/frame_count) of N are sent."""
+def caption_request(jpegs: Sequence[bytes], captioner: Captioner, frames_sha256: str) -> ChatRequest:
+    """One user turn: numbered frames, then the instruction. Frames floor(i*N/frame_count) of N are sent.
+
+    The hash of the frames travels with them: a request in the server's records is that of the row with this hash.
+    """
     count = min(captioner.frame_count, len(jpegs))
     content = []
     for i in range(count):
         content.append(text_part(f"Frame{i + 1}: "))
         content.append(image_part(jpegs[i * len(jpegs) // count]))
     content.append(text_part(captioner.prompt))
-    return ChatRequest([{"role": "user", "content": content}], captioner.temperature, captioner.max_tokens)
+    turn = {"role": "user", "content": content}
+    return ChatRequest([turn], captioner.temperature, captioner.max_tokens, subject=frames_sha256)
 
 
 async def _describe(ask: Ask, unit: Mapping[str, Any], captioner: Captioner) -> dict[str, Any]:
-    answer = await ask(caption_request(unit["jpegs"], captioner))
-    caption = " ".join(answer.text.split())
+    answer = await ask(caption_request(unit["jpegs"], captioner, unit["frames_sha256"]))
+    caption = without_controls(answer.text)
     status = "failed" if not caption else "truncated" if answer.finish_reason == "length" else "ok"
     return {
         "clip_id": unit["clip_id"],

@@ -1,5 +1,6 @@
 """Captions and alignment scores made of a clip's stored frames in a worker process, where models are loaded once."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from functools import cache
@@ -7,6 +8,7 @@ from typing import Any
 
 from curation_assets.captions.alignment import LabelSimilarity, score_alignment
 from curation_assets.captions.facts import collect_facts, facts_caption
+from resources.errors import TransientError
 from resources.files import Files
 from resources.image_encoder import EfficientNetLite0
 from resources.pictures import unpack_pictures
@@ -22,6 +24,23 @@ def label_similarity() -> LabelSimilarity:
     return LabelSimilarity(open_sentence_encoder(), classifier().labels())
 
 
+def read_frames(files: Files, frames_path: str, frames_sha256: str) -> bytes:
+    """The zip of a clip's stored frames, as the clip's row names it.
+
+    Raises TransientError when it is gone or another file: text must not be written about other pictures.
+    """
+    try:
+        data = files.read(frames_path)
+    except FileNotFoundError:
+        raise TransientError(f"{frames_path}: the stored frames are gone; refresh `frames`, then this") from None
+    if hashlib.sha256(data).hexdigest() != frames_sha256:
+        raise TransientError(
+            f"{frames_path}: these are not the frames that the clip's row names; delete the file, refresh `frames`, "
+            "then this"
+        )
+    return data
+
+
 def facts(
     files: Files,
     frames_path: str,
@@ -32,7 +51,7 @@ def facts(
     made_by: dict[str, str],
 ) -> dict[str, Any]:
     """A row of `captions` by engine `facts`; `made_by` holds `model` and `revision`."""
-    pictures = unpack_pictures(files.read(frames_path), UNIFORM_FRAMES)
+    pictures = unpack_pictures(read_frames(files, frames_path, frames_sha256), UNIFORM_FRAMES)
     probabilities = classifier().probabilities(pictures)
     known = collect_facts(pictures, probabilities, classifier().labels(), duration_s, motion_score, texts=texts)
     return {

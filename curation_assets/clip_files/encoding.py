@@ -8,10 +8,8 @@ at most two channels.
 """
 
 import os
-import shutil
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -24,7 +22,8 @@ import numpy as np
 from curation_assets.settings import ClipFiles
 from resources.errors import InputError, TransientError
 from resources.ffmpeg import Limits, run_ffmpeg
-from resources.media import CONTAINERS, RGB, VideoSource, is_url, open_container, read_frames
+from resources.media import CONTAINERS, RGB, VideoSource, open_container, read_frames
+from resources.object_store import is_url, local_copy
 from resources.timestamps import frame_timestamps
 
 _MAX_PSNR_DB = 100.0
@@ -66,13 +65,15 @@ def encode_clip(
     destination.parent.mkdir(parents=True, exist_ok=True)
     scratch = destination.with_name(f".{destination.name}.{uuid.uuid4().hex}.partial")
     try:
-        with _local(source, scratch.with_suffix(".source")) as local:
-            row = _encode_and_verify(clip, local, audio_stream_index, settings, scratch, limits, shown)
+        local = _local(source)
+        row = _encode_and_verify(clip, local, audio_stream_index, settings, scratch, limits, shown)
         with scratch.open("rb") as file:
             os.fsync(file.fileno())
         scratch.replace(destination)
         return row
     except InputError as failure:
+        if not is_url(source.uri) and not os.access(source.uri, os.R_OK):  # which is no fault of what it holds
+            raise TransientError(f"{source.uri}: can't be opened; restore the file or access to it") from None
         if str(failure).startswith(source.uri):
             raise
         raise InputError(f"{source.uri}: {failure}") from None
@@ -84,23 +85,14 @@ def encode_clip(
         scratch.unlink(missing_ok=True)
 
 
-@contextmanager
-def _local(source: VideoSource, copy: Path) -> Iterator[VideoSource]:
-    """The source as a local file, since ffmpeg itself is kept off the network: a URL is copied to `copy`."""
+def _local(source: VideoSource) -> VideoSource:
+    """The source as a local file, since ffmpeg itself is kept off the network."""
     if not is_url(source.uri):
-        yield source
-        return
-    from upath import UPath
-
+        return source
     try:
-        try:
-            with UPath(source.uri).open("rb") as remote, copy.open("wb") as file:
-                shutil.copyfileobj(remote, file, 1 << 20)
-        except OSError as failure:
-            raise TransientError(f"{source.uri}: can't be copied here for encoding ({failure})") from None
-        yield replace(source, uri=str(copy))
-    finally:
-        copy.unlink(missing_ok=True)
+        return replace(source, uri=str(local_copy(source.uri)))
+    except FileNotFoundError:
+        raise TransientError(f"{source.uri}: the file is gone; register the source again") from None
 
 
 def _encode_and_verify(

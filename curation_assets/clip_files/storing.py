@@ -16,13 +16,14 @@ def encode_and_store(
 ) -> dict[str, Any]:
     """A row of `clip_files`; `clip` holds the columns of `clips`, `raw_videos` and `frames` that the span needs."""
     pictures = unpack_pictures(files.read(clip["frames_path"]))
-    row = encode_clip(
-        clip,
-        VideoSource.from_row(clip),
-        clip["audio_stream_index"],
-        settings,
-        files.local_path(file_path),
-        limits,
-        shown=(pictures[0], pictures[-1]),
-    )
+    with files.new_file(file_path) as destination:
+        row = encode_clip(
+            clip,
+            VideoSource.from_row(clip),
+            clip["audio_stream_index"],
+            settings,
+            destination,
+            limits,
+            shown=(pictures[0], pictures[-1]),
+        )
     return {**row, "file_path": file_path}

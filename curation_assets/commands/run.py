@@ -10,18 +10,20 @@ from dagster import DagsterInstance
 from rich.console import Console
 
 from curation_assets.commands import FAILED, OK, summary, wrong_use
-from curation_assets.commands.terminal import source_name, terminal
+from curation_assets.commands.arguments import cannot_be_named, named_source, overridden
+from curation_assets.commands.release import print_gaps
+from curation_assets.commands.terminal import terminal
 from curation_assets.headless import HeadlessRun, instance_folder
 from curation_assets.home import open_home
-from curation_assets.settings import Settings, home_path, load_settings
+from curation_assets.settings import home_path, load_settings
 from curation_assets.tables import SOURCE_FILES
 from resources.delta_store import DeltaStore
 
 
 def run(options: argparse.Namespace) -> int:
-    settings = _overridden(load_settings(), options)
-    if not Path(options.source).exists():
-        return wrong_use(f"{options.source}: no such folder or listing; check the path and that it is mounted")
+    settings = overridden(load_settings(), options)
+    if problem := cannot_be_named(options.source):
+        return wrong_use(problem)
     console = terminal()
     home = home_path()
     folder = instance_folder(home)
@@ -32,24 +34,14 @@ def run(options: argparse.Namespace) -> int:
         if options.until and options.until not in job.assets:
             return wrong_use(f"--until {options.until}: no such asset; choose one of {', '.join(job.assets)}")
         wanted = job.up_to(options.until) if options.until else set(job.assets)
-        name = options.name or source_name(options.source)
-        registered = job.register(
-            {
-                "name": name,
-                "path": str(Path(options.source).absolute()),
-                "recursive": not options.not_recursive,
-                "path_column": options.path_column,
-                "folder": str(Path(options.folder).absolute()) if options.folder else None,
-            }
-        )
+        name, source = named_source(options)
+        registered = job.register({"name": name, **source.model_dump()})
         store = open_home(home).store
         shards = _shards_of(name, store) if registered else []
-        refreshed = [job.shard(shard, wanted, options.retry_failed) for shard in shards]
+        for shard in shards:
+            job.shard(shard, wanted, options.retry_failed)
         if registered and "training_set" in wanted:
-            if all(refreshed):
-                job.release()
-            else:  # tables would be of two settings, or half of a shard
-                console.print("No release is made, since a step failed; run the same command again.")
+            job.release()
 
         summary.print_departures(console, settings)
         summary.print_assets(console, job.outcome.materialized)
@@ -60,21 +52,12 @@ def run(options: argparse.Namespace) -> int:
         if shards and "training_set" in wanted:
             summary.print_reasons(console, store, shards)
             summary.print_samples(console, store)
+        for released in (made for asset, _, made in job.outcome.materialized if asset == "training_set"):
+            print_gaps(console, [record.data for record in released["gaps"].records], released["gap_count"])
         if failed:
             summary.print_failures(console, failed)
         _print_next_steps(console, home, options)
         return FAILED if failed else OK
-
-
-def _overridden(settings: Settings, options: argparse.Namespace) -> Settings:
-    """The settings with the command line's execution choices."""
-    if options.shard_size:
-        shards = settings.shards.model_copy(update={"videos_per_shard": options.shard_size})
-        settings = settings.model_copy(update={"shards": shards})
-    if options.workers:
-        execution = settings.execution.model_copy(update={"workers": options.workers})
-        settings = settings.model_copy(update={"execution": execution})
-    return settings
 
 
 def _shards_of(source: str, store: DeltaStore) -> list[str]:

@@ -12,6 +12,7 @@ from rich.table import Table as TerminalTable
 
 from curation_assets.settings import Settings, result_settings
 from curation_assets.tables import TABLES
+from curation_assets.training_set.reasons import kind_of
 from resources.delta_store import DeltaStore
 
 COUNTS = ("inputs", "computed", "reused", "failed", "blocked")
@@ -50,17 +51,8 @@ def clips_by_reason(store: DeltaStore, shards: Sequence[str]) -> tuple[int, Coun
     for table in ("clip_selection", "sample_selection"):
         for listed in rows(table, "reasons").get_column("reasons").drop_nulls():
             for reason in listed:
-                reasons[f"{table}: {_short(reason)}"] += 1
+                reasons[f"{table}: {kind_of(reason)}"] += 1
     return rows("training_manifest", "clip_id").height, reasons
-
-
-def _short(reason: str) -> str:
-    """The filter and the direction, without the figures."""
-    name, _, why = reason.partition(": ")
-    for words in ("is below the minimum", "is above the maximum", "not scored"):
-        if words in why:
-            return f"{name} {words.removeprefix('is ')}"
-    return name
 
 
 def print_reasons(console: Console, store: DeltaStore, shards: Sequence[str]) -> None:
@@ -111,12 +103,16 @@ def print_samples(console: Console, store: DeltaStore) -> None:
     for row in rows.iter_rows(named=True):
         console.print(
             f"  {row['clip_id']}  {row['width']}x{row['height']}, {row['duration_s']:.2f} s, "
-            f"motion {row['motion_score']:.3g}, semantic {row['semantic_score']:.3g}, {row['file_path']}\n"
+            f"motion {_figure(row['motion_score'])}, semantic {_figure(row['semantic_score'])}, {row['file_path']}\n"
             f"    {printable(row['text'])}",
             markup=False,
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _figure(score: float | None) -> str:
+    return "off" if score is None else f"{score:.3g}"
 
 
 def print_departures(console: Console, settings: Settings) -> None:

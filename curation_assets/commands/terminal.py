@@ -9,6 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.logging import RichHandler
 
+from resources.object_store import is_url
+
 
 def terminal() -> Console:
     """The terminal, which shows progress from now on."""
@@ -23,6 +25,11 @@ def terminal() -> Console:
 
 def source_name(source: str, column: str = "") -> str:
     """A name for a source on the command line: its last part, and 4 hex digits of its path and column."""
-    path = str(Path(source).absolute())
+    path = whole_path(source)
     slug = re.sub(r"[^a-z0-9]+", "-", Path(path).stem.lower()).strip("-")[:40] or "source"
     return f"{slug}-{hashlib.sha256((path + column).encode('utf-8', 'surrogateescape')).hexdigest()[:4]}"
+
+
+def whole_path(place: str) -> str:
+    """An absolute path, or the URL as it is."""
+    return place if is_url(place) else str(Path(place).absolute())

@@ -57,6 +57,10 @@ def _require_pair(frame_count: int) -> None:
         raise InputError("motion needs two frames and the clip has one; raise clips.min_duration_s")
 
 
+# Below it OpenCV chooses the scales by width alone and reads beside a picture that is no patch (8 px) high.
+_DIS_SHORTEST_SIDE_PX = 32
+
+
 class Dis:
     """Dense inverse search flow (Kroeger et al. 2016) on luma at reduced size, between neighbouring frames.
 
@@ -90,13 +94,13 @@ class Dis:
         return frame.luma(width, height)
 
     def score(self, first: Picture, second: Picture, interval_s: float) -> float:
-        import cv2
-
         height, width = first.shape
-        try:
-            flow = self._flow.calc(first, second, None)  # type: ignore[call-overload]
-        except cv2.error:  # it works on patches of 8 px at several scales
-            raise InputError(f"{width}x{height} px is too small for dis flow; raise clips.min_source_area_px") from None
+        if min(height, width) < _DIS_SHORTEST_SIDE_PX:
+            raise InputError(
+                f"{width}x{height} px is too small or too narrow for dis flow, which needs {_DIS_SHORTEST_SIDE_PX} px "
+                "either way; raise motion.dis.longest_side_px or clips.min_source_area_px"
+            )
+        flow = self._flow.calc(first, second, None)  # type: ignore[call-overload]
         moved = _mean_magnitude(flow)
         return 100 * moved / math.hypot(width, height) / interval_s
 

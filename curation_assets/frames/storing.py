@@ -46,5 +46,9 @@ class ClipSampler:
         row = decoded.frames_row
         if row is not None and decoded.pictures is not None and task.frames_path is not None:
             self.files.write(task.frames_path, decoded.pictures)
-            row = {**row, "frames_path": task.frames_path, "frames_size_bytes": len(decoded.pictures)}
+            row |= {
+                "video_id": task.clip["video_id"],
+                "frames_path": task.frames_path,
+                "frames_size_bytes": len(decoded.pictures),
+            }
         return SampledClip(row, decoded.motion)

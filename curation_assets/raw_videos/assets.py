@@ -1,16 +1,19 @@
 """`source_files`: what the sources hold. `raw_videos`: what probing found in each video."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 import polars as pl
 
+from curation_assets.checks import nothing_lost_result, sound_result, whole_table_specs
 from curation_assets.raw_videos.probing import probe_video
 from curation_assets.refresh import Done, Stage, Work
+from curation_assets.rules import registration_rules
 from curation_assets.settings import Settings, Source, result_settings
 from curation_assets.shards import Registration, register
 from curation_assets.stage_asset import (
     OWNERS,
+    SHARD_FILES,
     SHARDS,
     Home,
     StageAsset,
@@ -18,11 +21,14 @@ from curation_assets.stage_asset import (
     explaining,
     failure_table,
     preview,
+    report_shards,
+    require_name,
     require_same_settings,
     stage_asset,
 )
 from curation_assets.tables import RAW_VIDEOS, SOURCE_FILES
 from curation_assets.tools import Tools
+from resources.text import one_line
 
 GROUP = "raw_videos"
 CARRIED = ("source", "path", "source_uri", "missing", "listing", "size_bytes", "media_type")
@@ -40,6 +46,7 @@ class Scan(dg.Config):
     def sources(self, settings: Settings) -> Mapping[str, Source]:
         if self.name is None or self.path is None:
             return settings.sources
+        require_name(self.name)
         source = Source(path=self.path, recursive=self.recursive, path_column=self.path_column, folder=self.folder)
         return {self.name: source}
 
@@ -54,8 +61,11 @@ def source_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             "dagster/column_schema": column_schema(SOURCE_FILES),
             "dagster/table_name": SOURCE_FILES.name,
         },
+        check_specs=whole_table_specs(SOURCE_FILES),
     )
-    def source_files(context: dg.AssetExecutionContext, config: Scan, home: Home) -> dg.MaterializeResult[None]:
+    def source_files(
+        context: dg.AssetExecutionContext, config: Scan, home: Home
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # beside checks Dagster takes only the bare class
         """One row is a file of a source, once per content it had.
 
         Lists the sources, hashes new and changed files and assigns each new video its shard.
@@ -69,14 +79,49 @@ def source_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             )
         with explaining(SOURCE_FILES.name):
             found = register(sources, settings.shards, home.store(), context.run.run_id)
+        report_shards(context.instance, SHARD_FILES, found.shard_versions)  # before a policy can see new shards
         context.instance.add_dynamic_partitions(SHARDS.name, found.shards)
         if found.source_errors:
-            raise dg.Failure("; ".join(found.source_errors), allow_retries=False)
+            raise dg.Failure("; ".join(one_line(error) for error in found.source_errors), allow_retries=False)
         return dg.MaterializeResult(
-            metadata=_registration_metadata(found, home), data_version=dg.DataVersion(found.data_version)
+            metadata=_registration_metadata(found, home),
+            data_version=dg.DataVersion(found.data_version),
+            check_results=_registration_checks(found, home, context.instance.get_dynamic_partitions(SHARDS.name)),
         )
 
     return [source_files]
+
+
+def shard_files_specs() -> list[dg.AssetSpec]:
+    """What a registration says of each shard, so that a new video doesn't make all shards look out of date."""
+    same = {name: [dg.TableColumnDep(SOURCE_FILES.name, name)] for name in SOURCE_FILES.stage_columns}
+    return [
+        dg.AssetSpec(
+            SHARD_FILES,
+            deps=[SOURCE_FILES.name],
+            description=f"One row is {SOURCE_FILES.row_is}: a shard's part of `source_files`.\n\nTold by `source_files`.",
+            group_name=GROUP,
+            kinds={"python", "deltalake"},
+            owners=OWNERS,
+            partitions_def=SHARDS,
+            metadata={
+                "dagster/column_schema": column_schema(SOURCE_FILES),
+                "dagster/column_lineage": dg.TableColumnLineage(same),
+                "dagster/table_name": SOURCE_FILES.name,
+            },
+        )
+    ]
+
+
+def _registration_checks(found: Registration, home: Home, shards: Sequence[str]) -> list[dg.AssetCheckResult]:
+    store = home.store()
+    rows = store.read(store.snapshot(SOURCE_FILES.name, found.version), [*SOURCE_FILES.key, "shard"])
+    failed = len(found.failures)
+    lost = [f"{failed} of {found.files} files can't be registered"] if failed else []
+    return [
+        sound_result(SOURCE_FILES.name, registration_rules(rows, shards)),
+        nothing_lost_result(SOURCE_FILES.name, lost, {"failed": failed}),
+    ]
 
 
 def _registration_metadata(found: Registration, home: Home) -> dict[str, dg.MetadataValue]:
@@ -105,9 +150,10 @@ def _registration_metadata(found: Registration, home: Home) -> dict[str, dg.Meta
 
 
 def registered_videos(reads: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """One row a video: of its paths the first that still exists."""
+    """One row a video: of its paths the first that still exists. What was taken down is no input."""
     return (
         reads["source_files"]
+        .join(reads["takedowns"].select("video_id"), on="video_id", how="anti")
         .sort("missing", "source", "path")
         .unique("video_id", keep="first", maintain_order=True)
         .select("video_id", *CARRIED, wanted=~pl.col("missing"), blocked="error")
@@ -118,7 +164,7 @@ def raw_video_assets(settings: Settings) -> list[StageAsset]:
     stage = Stage(
         RAW_VIDEOS,
         unit="video_id",
-        reads={"source_files": ["video_id", *CARRIED]},
+        reads={"source_files": ["video_id", *CARRIED], "takedowns": ["video_id"]},
         units=registered_videos,
         version="1",
         effort="probe",

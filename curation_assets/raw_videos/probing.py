@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
@@ -18,10 +17,11 @@ from resources.media import (
     ColourRange,
     ColourSpace,
     choose_video_stream,
-    is_url,
+    demux,
     open_container,
     video_streams,
 )
+from resources.object_store import is_url, object_size, open_object
 
 # AVColorSpace -> matrix. FCC and BT.470BG are BT.601 within rounding, SMPTE 240M is closest to BT.709.
 _MATRIX_TAGS: dict[int, ColourSpace] = {
@@ -60,16 +60,13 @@ def probe_video(uri: str, limits: RawVideos) -> dict[str, Any]:
     Raises InputError, with cause and remedy in one sentence, when the file is gone, unreadable, empty, no
     video, cut off, above `limits.max_pixels`, or holds no frame that can be decoded.
     """
-    if not is_url(uri):
-        _check_file(uri)
+    _check_file(uri)
     try:
         with open_container(uri, _codec_limit(limits)) as container:
             return _probe(container, uri, limits)
     except FileNotFoundError:
         raise _gone(uri) from None
-    except PermissionError:
-        raise TransientError(f"{uri}: no permission to read it; give the user that runs Reelhouse access") from None
-    except (av.FFmpegError, OSError) as failure:
+    except (av.FFmpegError, OSError) as failure:  # also EPERM, which demuxers say of damaged data
         raise _unreadable(uri, failure) from None
 
 
@@ -77,21 +74,26 @@ def _gone(uri: str) -> TransientError:
     return TransientError(f"{uri}: the file is gone; register the source again")
 
 
-def _check_file(path: str) -> None:
+def _check_file(uri: str) -> None:
     try:
-        size = os.stat(path).st_size
-        with open(path, "rb"):
-            pass
+        if is_url(uri):
+            size = object_size(uri)
+        else:
+            size = os.stat(uri).st_size
+            with open(uri, "rb"):
+                pass
     except (FileNotFoundError, NotADirectoryError):
-        raise _gone(path) from None
+        raise _gone(uri) from None
     except IsADirectoryError:
-        raise InputError(f"{path}: is a folder, not a video; take it out of the listing") from None
+        raise InputError(f"{uri}: is a folder, not a video; take it out of the listing") from None
+    except PermissionError:
+        raise TransientError(f"{uri}: no permission to read it; give the user that runs Reelhouse access") from None
     if size == 0:
-        raise InputError(f"{path}: the file is empty; copy it again")
+        raise InputError(f"{uri}: the file is empty; copy it again")
 
 
 def _unreadable(uri: str, failure: Exception) -> InputError:
-    if not is_url(uri) and _is_mp4(Path(uri)):
+    if _is_mp4(uri):
         return InputError(
             f"{uri}: cut off or damaged, its index (moov) is missing or unreadable; copy or record it again"
         )
@@ -99,8 +101,8 @@ def _unreadable(uri: str, failure: Exception) -> InputError:
     return InputError(f"{uri}: no video container ({reason}); convert it, or take it out of the source")
 
 
-def _is_mp4(path: Path) -> bool:
-    with path.open("rb") as file:
+def _is_mp4(uri: str) -> bool:
+    with open_object(uri) if is_url(uri) else open(uri, "rb") as file:
         return file.read(8)[4:] in (b"ftyp", b"mdat", b"moov", b"wide", b"free", b"skip")
 
 
@@ -191,7 +193,7 @@ def _read(
     frame: av.VideoFrame | None = None
     packets = []
     try:
-        for packet in container.demux(stream):
+        for packet in demux(container, stream):
             if packet.size and not packet.is_discard:
                 packets.append(_Packet(packet.pts, packet.duration or 0))
             if frame is None:

@@ -12,6 +12,7 @@ import polars as pl
 
 from curation_assets.refresh import Done, Row, Stage, Work
 from curation_assets.selection.decisions import Unscored, decide
+from curation_assets.selection.exclusions import exclusion_reasons, with_exclusion
 from curation_assets.selection.filters import Filter, clip_filters, sample_filters
 from curation_assets.settings import Settings, result_settings
 from curation_assets.stage_asset import StageAsset, stage_asset
@@ -27,16 +28,25 @@ def selection_assets(settings: Settings) -> list[StageAsset]:
     stage = Stage(
         CLIP_SELECTION,
         unit="clip_id",
-        reads={"clips": ["clip_id", "video_id", "dropped"], **score_columns(filters)},
-        units=lambda reads: with_scores(kept_clips(reads), reads, filters),
+        reads={
+            "clips": ["clip_id", "video_id", "dropped"],
+            "exclusions": ["excluded_id", "kind", "reason", "excluded_on"],
+            **score_columns(filters),
+        },
+        units=lambda reads: with_scores(with_exclusion(kept_clips(reads), reads), reads, filters),
         version="1",
         settings=filter_settings(filters),
     )
 
+    def selected(clip: Row) -> Row:
+        return decide(
+            clip["clip_id"], clip["video_id"], values(clip), filters, exclusion_reasons(clip["exclusion"])
+        )
+
     @stage_asset(stage, settings, group=GROUP, kinds={"polars"})
     def clip_selection(work: list[Work], tools: Tools) -> Iterable[Done]:
-        """Applies the thresholds to the scores; a missing or failed score never passes."""
-        return tools.rows_here(lambda clip: decide(clip["clip_id"], clip["video_id"], values(clip), filters), work)
+        """Applies the thresholds to the scores; a missing or failed score never passes, nor what people exclude."""
+        return tools.rows_here(selected, work)
 
     return [clip_selection]
 

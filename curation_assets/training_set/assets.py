@@ -1,12 +1,14 @@
 """`training_manifest`: a row for each sample. `training_set`: a release of all shards' samples."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import dagster as dg
 import polars as pl
 
+from curation_assets.checks import nothing_lost_result, sound_result, whole_table_specs
 from curation_assets.refresh import Done, Stage, Work
-from curation_assets.settings import Settings, result_settings, settings_hash
+from curation_assets.rules import release_rules
+from curation_assets.settings import Settings, result_settings
 from curation_assets.stage_asset import (
     OWNERS,
     Home,
@@ -17,13 +19,15 @@ from curation_assets.stage_asset import (
     require_same_settings,
     stage_asset,
 )
-from curation_assets.tables import TRAINING_MANIFEST, TRAINING_SET
+from curation_assets.tables import GAP, TRAINING_MANIFEST, TRAINING_SET
 from curation_assets.tools import Tools
 from curation_assets.training_set.manifest import manifest_row
 from curation_assets.training_set.release import Release, make_release
 from curation_assets.units import Frames
+from resources.errors import InputError
 
 GROUP = "training_set"
+LISTED_GAPS = 50
 FILE_COLUMNS = ["file_path", "width", "height", "frame_count", "duration_s", "frames_per_s"]
 SCORES = {  # table -> slot of the settings whose first engine gives the manifest's score
     "motion_scores": "motion",
@@ -34,8 +38,10 @@ SCORES = {  # table -> slot of the settings whose first engine gives the manifes
 }
 
 
-def training_set_assets(settings: Settings) -> list[StageAsset | dg.AssetsDefinition]:
-    return [_training_manifest(settings), _training_set(settings)]
+def training_set_assets(settings: Settings, upstream: Sequence[Stage]) -> list[StageAsset | dg.AssetsDefinition]:
+    """`upstream` are the stages of all tables that the manifest is made from."""
+    manifest = _training_manifest(settings)
+    return [manifest, _training_set(settings, [*upstream, *manifest.stages])]
 
 
 def _training_manifest(settings: Settings) -> StageAsset:
@@ -86,7 +92,7 @@ def samples(reads: Frames, settings: Settings) -> pl.DataFrame:
     return found
 
 
-def _training_set(settings: Settings) -> dg.AssetsDefinition:
+def _training_set(settings: Settings, stages: Sequence[Stage]) -> dg.AssetsDefinition:
     @dg.asset(
         deps=[TRAINING_MANIFEST.name],
         group_name=GROUP,
@@ -94,20 +100,44 @@ def _training_set(settings: Settings) -> dg.AssetsDefinition:
         owners=OWNERS,
         code_version="1",
         metadata={"dagster/column_schema": column_schema(TRAINING_SET), "dagster/table_name": TRAINING_SET.name},
+        check_specs=whole_table_specs(TRAINING_SET),
     )
-    def training_set(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult[None]:
+    def training_set(
+        context: dg.AssetExecutionContext, home: Home
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # beside checks Dagster takes only the bare class
         """One row is a release: all shards' samples, exported, with the table versions they came from.
 
-        Identical samples under identical settings are the release that is there already.
+        Identical samples under identical settings are the release that is there already. What is missing, failed or
+        out of date in some shards holds no release up; it is listed under gaps.
         """
         require_same_settings(context, settings)
         with explaining(TRAINING_SET.name):
-            release = make_release(
-                home.store(), home.files(), settings_hash(settings), settings.training_set.paths, context.run.run_id
-            )
-        return dg.MaterializeResult(metadata=_metadata(release, home), data_version=dg.DataVersion(release.name))
+            try:
+                release = make_release(home.store(), home.files(), settings, stages, context.run.run_id)
+            except InputError as failure:
+                raise dg.Failure(f"{TRAINING_SET.name}: {failure}", allow_retries=False) from failure
+        return dg.MaterializeResult(
+            metadata=_metadata(release, home),
+            data_version=dg.DataVersion(release.name),
+            check_results=_checks(release, home),
+        )
 
     return training_set
+
+
+def _checks(release: Release, home: Home) -> list[dg.AssetCheckResult]:
+    store = home.store()
+    releases = store.scan(store.snapshot(TRAINING_SET.name, release.version)).filter(release=release.name)
+    [row] = releases.collect().to_dicts()
+    versions = {table["table"]: table["version"] for table in row["table_versions"]}
+    manifest = store.snapshot(TRAINING_MANIFEST.name, versions[TRAINING_MANIFEST.name])
+    paths = store.read(manifest, ["file_path", "error"]).filter(pl.col("error").is_null())["file_path"]
+    gaps = len(release.gaps)
+    lost = [f"{gaps} gaps: shards with inputs without result, rows out of date or failures"] if gaps else []
+    return [
+        sound_result(TRAINING_SET.name, release_rules(row, release.is_new, paths, home.files())),
+        nothing_lost_result(TRAINING_SET.name, lost, {"gaps": gaps}),
+    ]
 
 
 def _metadata(release: Release, home: Home) -> dict[str, dg.MetadataValue]:
@@ -116,6 +146,11 @@ def _metadata(release: Release, home: Home) -> dict[str, dg.MetadataValue]:
         "release": dg.MetadataValue.text(release.name),
         "samples": dg.MetadataValue.int(release.samples),
         "exports": dg.MetadataValue.json(release.exports),
+        "gaps": dg.MetadataValue.table(
+            [dg.TableRecord(gap) for gap in release.gaps[:LISTED_GAPS]],
+            dg.TableSchema(columns=[dg.TableColumn(field.name) for field in GAP.fields]),
+        ),
+        "gap_count": dg.MetadataValue.int(len(release.gaps)),
         "dagster/row_count": dg.MetadataValue.int(release.releases),
         "inputs": dg.MetadataValue.int(release.samples),
         "computed": dg.MetadataValue.int(release.samples if release.is_new else 0),

@@ -2,35 +2,30 @@
 
 import io
 import json
-import os
-import uuid
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
 EXPORTS = ("train.json", "train.csv", "train.jsonl", "train.parquet")
 TRAINER_COLUMNS = ("file_path", "text", "type", "width", "height")
 
-_FORMULA = r"^[=+\-@\t\r]"
+_FORMULA = r"^[=+\-@\t\r\n\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"  # at the end their full-width forms
 
 
-def write_exports(
-    samples: pl.DataFrame, folder: Path, paths: Literal["relative", "absolute"], home: str | os.PathLike[str]
-) -> list[Path]:
-    """Write `samples` (columns of `training_manifest`) as EXPORTS into `folder`; returns the files.
+def exports(samples: pl.DataFrame, paths_from: str | None) -> dict[str, bytes]:
+    """The files made of `samples` (columns of `training_manifest`), by name, in the order of EXPORTS.
 
     `train.json` is an array of objects with the columns the trainer reads; the others hold every column, with
     `listing` taken apart into `listing.<name>`. Samples are in order of clip_id and the bytes depend on
-    nothing else. `file_path` is relative to `home` or, with "absolute", starts with it.
+    nothing else. `file_path` is relative to the home or, with `paths_from`, starts with that.
 
     In `train.csv` lists are JSON, and text that a spreadsheet would run as a formula (it starts with = + - @ or
     a control character) begins with a single quote; train from one of the others where that matters.
     """
     samples = samples.sort("clip_id")
-    if paths == "absolute":
-        samples = samples.with_columns(file_path=pl.lit(f"{str(home).rstrip('/')}/") + pl.col("file_path"))
+    if paths_from is not None:
+        samples = samples.with_columns(file_path=pl.lit(f"{paths_from.rstrip('/')}/") + pl.col("file_path"))
     samples = _with_listing_columns(samples)
     rows = samples.to_dicts()
     brief = [{name: row[name] for name in TRAINER_COLUMNS} for row in rows]
@@ -40,11 +35,7 @@ def write_exports(
         "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode(),
         _parquet(samples),
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / name for name in EXPORTS]
-    for file, content in zip(files, contents, strict=True):
-        _write(file, content)
-    return files
+    return dict(zip(EXPORTS, contents, strict=True))
 
 
 def _with_listing_columns(samples: pl.DataFrame) -> pl.DataFrame:
@@ -84,15 +75,3 @@ def _parquet(samples: pl.DataFrame) -> bytes:
     buffer = io.BytesIO()
     samples.write_parquet(buffer)
     return buffer.getvalue()
-
-
-def _write(file: Path, content: bytes) -> None:
-    scratch = file.with_name(f".{file.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with scratch.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        scratch.replace(file)
-    finally:
-        scratch.unlink(missing_ok=True)

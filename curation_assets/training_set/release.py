@@ -1,113 +1,135 @@
-"""Makes a release: reads one version of the manifest, writes the exports, then commits the release's row."""
+"""Makes a release: reads the tables at the versions of one moment, writes the exports, then commits its row."""
 
 import datetime as dt
 import hashlib
+import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
-from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
 
-from curation_assets.refresh import data_version
-from curation_assets.tables import TABLES, TRAINING_MANIFEST, TRAINING_SET
-from curation_assets.training_set.exports import EXPORTS, write_exports
+from curation_assets.refresh import Stage, data_version
+from curation_assets.releases import PARTITION, TablesAt, versions_now
+from curation_assets.settings import Settings, result_settings, settings_hash
+from curation_assets.tables import TRAINING_MANIFEST, TRAINING_SET
+from curation_assets.training_set.exports import exports
+from curation_assets.training_set.gaps import Gap, find_gaps
+from curation_assets.training_set.reasons import dropped_by
 from resources.delta_store import Conflict, DeltaStore
-from resources.errors import TransientError
+from resources.errors import InputError, TransientError
 from resources.files import Files
 
 MAX_CONFLICTS = 20
-RELEASES = "releases"  # the one partition of the table
+LISTED_REASONS = 5
 
 
 @dataclass(frozen=True)
 class Release:
+    """`gaps` are those of now, also where the release was there already."""
+
     name: str
     samples: int
     releases: int
     exports: list[str]
+    gaps: list[Gap]
     version: int
     is_new: bool
     seconds: float
 
 
-def make_release(
-    store: DeltaStore, files: Files, settings: str, paths: Literal["relative", "absolute"], run_id: str
-) -> Release:
-    """Release all samples there are; the newest release is returned where it holds the same under the same settings."""
+def make_release(store: DeltaStore, files: Files, settings: Settings, stages: Sequence[Stage], run_id: str) -> Release:
+    """Release all samples there are, whatever is missing beside them; `stages` made the tables, upstream first.
+
+    The newest release is returned where it holds the same under the same settings. Settings that change no sample
+    do make a release: it says that these settings give these samples, and is compared with others by them. Raises
+    InputError where there is no sample: a training set of nothing would look like a result.
+    """
     started = time.monotonic()
+    hashed = settings_hash(settings)
     for _ in range(MAX_CONFLICTS):
         table = store.open(TRAINING_SET.name, TRAINING_SET.schema)
         before = store.read(table, list(TRAINING_SET.schema))
-        manifest = store.open(TRAINING_MANIFEST.name, TRAINING_MANIFEST.schema)
-        versions = _versions(store, manifest)
-        samples = store.scan(manifest).filter(pl.col("error").is_null()).sort("clip_id").collect()
+        tables = TablesAt(store, versions_now(store))
+        samples = released_samples(tables)
+        gaps = find_gaps(stages, tables)
+        if samples.is_empty():
+            raise InputError(_why_nothing(tables, gaps))
         digest = data_version(samples, TRAINING_MANIFEST)
-        same = _newest_with(before, digest, settings)
-        name = same["release"] if same else f"r{before.height + 1:04d}-{_digest(digest + settings)[:8]}"
-        exports = [f"exports/{name}/{file}" for file in EXPORTS]
-        if not same or any(files.size(path) is None for path in exports):
-            listed = samples.select(list(TRAINING_MANIFEST.stage_columns))
-            write_exports(listed, files.local_path(f"exports/{name}"), paths, str(files.root))
-        if same:
-            return Release(
-                name, samples.height, before.height, exports, table.version(), False, time.monotonic() - started
-            )
-        row = _row(name, samples, digest, settings, versions, exports, run_id)
-        after = pl.concat([before, pl.DataFrame([row], schema=TRAINING_SET.schema)])
-        try:
-            version = store.replace(table, after, RELEASES, {"run_id": run_id, "release": name})
-        except Conflict:
-            continue
-        return Release(name, samples.height, after.height, exports, version, True, time.monotonic() - started)
+        same = _newest_with(before, digest, hashed)
+        name = same["release"] if same else f"r{before.height + 1:04d}-{_digest((digest + hashed).encode())[:8]}"
+        paths_from = same["paths_from"] if same else _paths_from(settings, files)
+        contents = {f"exports/{name}/{file}": data for file, data in export_samples(samples, paths_from).items()}
+        for path, data in contents.items():
+            if not same or files.size(path) is None:
+                files.write(path, data)
+        after, version = before, int(table.version())
+        if not same:
+            pins = [{"table": table, "version": version} for table, version in tables.versions.items()]
+            row = {
+                "release": name,
+                "samples": samples.height,
+                "samples_sha256": digest,
+                "settings_hash": hashed,
+                "table_versions": pins,
+                "warnings": samples.filter(pl.col("warnings").list.len() > 0).height,
+                "exports": list(contents),
+                "export_sha256": [_digest(data) for data in contents.values()],
+                "paths_from": paths_from,
+                "written_by": f"polars {pl.__version__}",
+                "settings": settings_text(settings),
+                "gaps": gaps,
+                "shard": PARTITION,
+                "input_fingerprint": digest,
+                "run_id": run_id,
+                "computed_at": dt.datetime.now(dt.UTC),
+            }
+            after = pl.concat([before, pl.DataFrame([row], schema=TRAINING_SET.schema)])
+            try:
+                version = store.replace(table, after, PARTITION, {"run_id": run_id, "release": name})
+            except Conflict:
+                continue
+        seconds = time.monotonic() - started
+        return Release(name, samples.height, after.height, list(contents), gaps, version, same is None, seconds)
     raise TransientError(f"other runs made {MAX_CONFLICTS} releases meanwhile; run this one again")
 
 
+def released_samples(tables: TablesAt) -> pl.DataFrame:
+    """The manifest's rows without error, in order of clip_id, every column."""
+    return tables.read(TRAINING_MANIFEST.name, [pl.all()], pl.col("error").is_null()).sort("clip_id")
+
+
+def export_samples(samples: pl.DataFrame, paths_from: str | None) -> dict[str, bytes]:
+    """The exports of a release, by file name. A manifest from before a column was added is exported without it."""
+    names = [name for name in TRAINING_MANIFEST.stage_columns if name in samples.columns]
+    return exports(samples.select(names), paths_from)
+
+
+def settings_text(settings: Settings) -> str:
+    """The settings that can change a result, as JSON; no URL, name of a key, or source is among them."""
+    values = {name: value for name, value in result_settings(settings).items() if name not in ("sources", "shards")}
+    return json.dumps(values, sort_keys=True, ensure_ascii=False)
+
+
+def _paths_from(settings: Settings, files: Files) -> str | None:
+    return str(files.root) if settings.training_set.paths == "absolute" else None
+
+
 def _newest_with(releases: pl.DataFrame, samples_sha256: str, settings: str) -> dict[str, Any] | None:
-    """The newest release, where it holds these samples under these settings."""
-    newest = releases.sort("computed_at").tail(1)
+    """The newest release, where it holds these samples under these settings and its versions are kept."""
+    newest = releases.sort("computed_at").tail(1).filter(pl.col("retired_at").is_null())
     return next(newest.filter(samples_sha256=samples_sha256, settings_hash=settings).iter_rows(named=True), None)
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _why_nothing(tables: TablesAt, gaps: Sequence[Gap]) -> str:
+    """What became of everything there is."""
+    videos = tables.read("source_files", ["video_id"], ~pl.col("missing")).n_unique()
+    reasons = [f"{reason} {count}" for reason, count in dropped_by(tables).most_common(LISTED_REASONS)]
+    failed = [f"{gap['table']} {gap['kind']} {gap['count']}" for gap in gaps if gap["count"]]
+    found = ", ".join([*reasons, *failed[:LISTED_REASONS]]) or "nothing was computed yet"
+    return f"there is no sample to release, of {videos} videos ({found}); no release was made"
 
 
-def _versions(store: DeltaStore, manifest: DeltaTable) -> list[dict[str, Any]]:
-    """The version of every table that exists."""
-    versions = []
-    for name in TABLES:
-        try:
-            handle = manifest if name == TRAINING_MANIFEST.name else store.snapshot(name)
-        except TableNotFoundError:
-            continue
-        if name != TRAINING_SET.name:
-            versions.append({"table": name, "version": handle.version()})
-    return versions
-
-
-def _row(
-    name: str,
-    samples: pl.DataFrame,
-    digest: str,
-    settings: str,
-    versions: list[dict[str, Any]],
-    exports: list[str],
-    run_id: str,
-) -> dict[str, Any]:
-    return {
-        "release": name,
-        "samples": samples.height,
-        "samples_sha256": digest,
-        "settings_hash": settings,
-        "table_versions": versions,
-        "warnings": samples.filter(pl.col("warnings").list.len() > 0).height,
-        "exports": exports,
-        "shard": RELEASES,
-        "input_fingerprint": digest,
-        "error": None,
-        "error_kind": None,
-        "run_id": run_id,
-        "computed_at": dt.datetime.now(dt.UTC),
-    }
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,222 +1,247 @@
-"""What a change makes the product do again, in exact numbers, and that it does nothing else.
+"""Every change of the table makes the product do exactly its work, and a plan foretells it.
 
-A row computed in `scenes` is a full decode of a video, one in `frames` or `motion_scores` a decode of a clip, one
-in `clip_files` an encode, one in a score or caption table a call of its engine. That nothing else opens a video is
-shown by taking the films away after registration: what then needs one fails.
+Work is counted in what worker processes and the stand-in server are given. That nothing else opens a video is shown
+by taking the films away after registration: what then needs one fails. The refreshes run without Dagster's jobs.
 """
 
-import os
 import shutil
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from tests import videos
-from tests.pipeline.jobs import SETTINGS, Job, Session, changed
-from tests.stand_in_server import completion, stand_in_server
+from curation_assets import definitions
+from curation_assets.plan import Figure, Plan, make_plan
+from curation_assets.refresh import Compute, Context, Report, refresh
+from curation_assets.settings import Source, parse_settings
+from curation_assets.shards import register
+from curation_assets.stage_asset import SHARDS, StageAsset
+from curation_assets.tools import Tools
+from resources.calls import Call
+from resources.files import Files
+from resources.workers import WorkerPool
+from tests.pipeline.changes import CHANGES, SAMPLES, VIDEOS, Change
+from tests.pipeline.conftest import Finished
+from tests.pipeline.jobs import SOURCE, Job
+from tests.stand_in_server import StandInServer, completion, stand_in_server
 
-VIDEOS, CLIPS, SAMPLES = 3, 8, 7  # of the finished job: bikes has 5 samples, two_shots 2, grey a clip that is dropped
-
-Computed = dict[str, int]
-
-ONE_NEW_VIDEO_OF_ONE_CLIP: Computed = dict.fromkeys(
-    (
-        "source_files", "raw_videos", "scenes", "clips", "frames", "motion_scores", "semantic_scores",
-        "technical_scores", "text_scores", "clip_selection", "captions", "rewritten_captions", "alignment_scores",
-        "sample_selection", "clip_files", "training_manifest",
-    ),
-    1,
-)  # fmt: skip
+FIGURES = ("video_decodes", "clip_decodes", "encodes", "calls")
+COUNTED_AS = {"detect_scenes": "video_decodes", "encode_and_store": "encodes", "probe_video": "probes"}
 
 
-def refresh_without_films(job: Job, settings: Mapping[str, Any], but: tuple[str, ...] = ()) -> Session:
-    """Register the films, take all `but` some away, refresh every asset, release, and put them back."""
+@dataclass
+class Did:
+    """What a registration and the refreshes after it did."""
+
+    refused: list[str]
+    computed: Counter[str]
+    reused: Counter[str]
+    failed: Counter[str]
+    figures: Counter[str]
+
+
+def source(job: Job) -> dict[str, Source]:
+    return {SOURCE: Source(path=str(job.films))}
+
+
+def foretell(job: Job, settings: Mapping[str, Any]) -> Plan:
+    return make_plan(parse_settings(dict(settings), "the test's"), str(job.home), source(job), SOURCE)
+
+
+def refresh_all(job: Job, settings: Mapping[str, Any], needs: Iterable[str], figures: Counter[str]) -> Did:
+    """Register the films, take all away but the ones needed, refresh every asset and put the films back."""
+    parsed = parse_settings(dict(settings), "the test's")
+    found = register(source(job), parsed.shards, job.store, "run")
+    did = Did(found.source_errors, +Counter(source_files=found.hashed), Counter(), Counter(), figures)
+    if found.source_errors:
+        return did
     aside = job.root / "aside"
-    with job.session(settings) as session:
-        assert session.register()
-        job.films.rename(aside)
-        job.films.mkdir()
-        for name in but:
-            (aside / name).rename(job.films / name)
-        session.refresh()
-        session.release()
-    for name in but:
-        (job.films / name).rename(aside / name)
-    job.films.rmdir()
+    job.films.rename(aside)
+    job.films.mkdir()
+    for name in needs:
+        shutil.copy2(aside / name, job.films / name)
+    files = Files(str(job.home))
+    for shard in found.shards:
+        for asset in definitions.all_assets(parsed):  # as a change may have patched it
+            if isinstance(asset, StageAsset) and asset.definition.partitions_def == SHARDS:
+                compute = computing(asset, Tools(parsed, files))
+                context = Context(job.store, files, "run", parsed.execution.batch_units)
+                for report in refresh(asset.stages, shard, compute, context):
+                    add_up(did, report)
+    shutil.rmtree(job.films)
     aside.rename(job.films)
-    return session
+    did.computed = +did.computed
+    return did
 
 
-def assert_computed(session: Session, expected: Computed) -> None:
-    """Exactly these, without a failure; the size of a new release beside them is the manifest's."""
-    computed = session.computed()
-    computed.pop("training_set", None)
-    assert session.outcome.step_failures == []
-    assert {asset: counts.failed for asset, counts in session.counts().items() if counts.failed} == {}
-    assert computed == expected
+def computing(asset: StageAsset, tools: Tools) -> Compute:
+    return lambda work: asset.compute(work, tools)
 
 
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        pytest.param(
-            {"execution": {"workers": 1, "batch_units": 1}, "cuts__adaptive_threshold": 4.0},
-            {},
-            id="workers-and-threshold-of-another-detector",
-        ),
-        pytest.param({"text__min_confidence": 0.9}, {"text_scores": CLIPS}, id="text-confidence-without-text"),
-        pytest.param({"training_set__trainer": {"stride": 1}}, {"training_manifest": SAMPLES}, id="trainer"),
-        pytest.param({"clips__min_duration_s": 0.9}, {"clips": VIDEOS}, id="span-rule-that-moves-nothing"),
-    ],
-)
-def test_settings_that_need_no_video(job: Job, settings: dict[str, Any], expected: Computed) -> None:
-    assert_computed(refresh_without_films(job, changed(SETTINGS, **settings)), expected)
+def add_up(did: Did, report: Report) -> None:
+    assert report.inputs == report.computed + report.reused + report.failed + report.blocked
+    did.computed[report.table] += report.computed
+    did.reused[report.table] += report.reused
+    did.failed[report.table] += report.failed + report.blocked
 
 
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        pytest.param(
-            {"cuts__content_threshold": 26.0},  # the same cuts are found, so nothing follows
-            {"scenes": VIDEOS},
-            id="cut-threshold",
-        ),
-        pytest.param(
-            {"motion__engines": ["dis", "farneback"]},
-            {"motion_scores": CLIPS, "clip_selection": CLIPS},
-            id="second-motion-engine",
-        ),
-        pytest.param(
-            {"clip_files__crf": 30}, {"clip_files": SAMPLES, "training_manifest": SAMPLES}, id="clip-encoding"
-        ),
-    ],
-)
-def test_settings_that_need_the_videos(job: Job, settings: dict[str, Any], expected: Computed) -> None:
-    after = changed(SETTINGS, **settings)
-    if "motion__engines" in settings:
-        after["selection"]["motion"] = {"farneback": {"min": 0.0, "max": 1000.0}}
-    assert_computed(job.run(after), expected)
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts what worker processes are given; they work as always."""
+    given: Counter[str] = Counter()
+    real = WorkerPool.map
+
+    def counting(pool: WorkerPool, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        def counted() -> Iterator[Any]:
+            for item in items:
+                name = item.function.__name__ if isinstance(item, Call) else type(item).__name__
+                given["clip_decodes" if name == "ClipTask" else COUNTED_AS.get(name, "calls")] += 1
+                yield item
+
+        return real(pool, function, counted())
+
+    monkeypatch.setattr(WorkerPool, "map", counting)
+    return given
 
 
-def test_motion_sampling_decodes_clips_and_keeps_frames_and_files(job: Job) -> None:
-    computed = job.run(changed(SETTINGS, motion__dis={"pairs_per_s": 4.0})).computed()
-    assert computed["motion_scores"] == computed["clip_selection"] == CLIPS
-    assert computed["captions"] == SAMPLES, "a caption of facts says how much moves"
-    assert computed["training_manifest"] == SAMPLES
-    untouched = {"source_files", "raw_videos", "scenes", "clips", "frames", "text_scores", "clip_files"}
-    assert untouched.isdisjoint(computed)
+@pytest.fixture(scope="module")
+def server() -> Iterator[StandInServer]:
+    with stand_in_server(lambda _: (200, completion("A street with people."))) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chat_job(finished: Finished, server: StandInServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished job after captions by the server; lies elsewhere, to be copied to the job's place."""
+    job = Job(finished.place)
+    shutil.rmtree(finished.place, ignore_errors=True)
+    shutil.copytree(finished.template, finished.place)
+    refresh_all(job, Change("chat", chat=True).settings_at(server.url), (), Counter())
+    kept = tmp_path_factory.mktemp("chat") / "job"
+    shutil.move(finished.place, kept)
+    return kept
+
+
+@pytest.fixture
+def start(job: Job, request: pytest.FixtureRequest) -> Callable[[Change], Job]:
+    """The job as it was before a change."""
+
+    def at(change: Change) -> Job:
+        if change.chat_before:
+            template = request.getfixturevalue("chat_job")
+            shutil.rmtree(job.root, ignore_errors=True)
+            shutil.copytree(template, job.root)
+        return job
+
+    return at
+
+
+def bytes_of(home: Path) -> dict[str, str]:
+    return {str(path): sha256(path.read_bytes()).hexdigest() for path in sorted(home.rglob("*")) if path.is_file()}
+
+
+def assert_foretold(figure: Figure, did: int, what: str) -> None:
+    """Exact, or within bounds; where a figure is an estimate, at least that there would be something."""
+    if figure.is_exact:
+        assert did == figure.low, what
+    elif not figure.about:
+        assert figure.low <= did <= figure.high, what
+    else:
+        assert figure.high > 0, what
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name.replace(" ", "-"))
+def test_change(
+    change: Change,
+    start: Callable[[Change], Job],
+    server: StandInServer,
+    figures: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = start(change)
+    if change.earlier:
+        change.earlier.films(job)
+        refresh_all(job, change.earlier.settings_at(server.url), (), Counter())
+    change.films(job)
+    change.patch(monkeypatch)
+    settings = change.settings_at(server.url)
+    before, paid_calls = bytes_of(job.home), len(server.received)
+
+    foretold = foretell(job, settings)
+    assert bytes_of(job.home) == before, "a plan changes nothing"
+    figures.clear()
+    did = refresh_all(job, settings, change.needs, figures)
+    did.figures["calls"] += len(server.received) - paid_calls
+
+    assert +did.failed == Counter()
+    assert bool(did.refused) == bool(foretold.problems) == change.is_refused
+    assert dict(did.computed) == dict(change.computed)
+    assert {name: did.figures[name] for name in FIGURES} == {name: getattr(change, name) for name in FIGURES}
+    assert job.table("training_manifest").height == change.samples
+    if change.is_refused:
+        assert bytes_of(job.home) == before, "nothing is marked as gone"
+
+    for line in foretold.lines:
+        if line.asset != "training_set":
+            assert_foretold(line.figure("units"), change.computed.get(line.asset, 0), line.asset)
+            if not change.is_refused:
+                assert line.figure("units").is_exact or not change.is_exact, line.asset
+    if change.why:
+        asset, text = change.why
+        assert any(text in reason for reason in foretold.line(asset).reasons)
+    for name in FIGURES:
+        assert_foretold(foretold.figure(name), getattr(change, name), name)
 
 
 def test_taking_the_films_away_shows_what_opens_them(job: Job) -> None:
     """The check that the other tests rely on: a refresh that needs a video does fail without it."""
-    session = refresh_without_films(job, changed(SETTINGS, cuts__content_threshold=26.0))
-    assert session.counts()["scenes"].failed == VIDEOS
-    assert session.outcome.step_failures
+    settings = Change("cuts", settings={"cuts__content_threshold": 26.0}).settings_at("")
+    assert refresh_all(job, settings, (), Counter()).failed["scenes"] == VIDEOS
 
 
-def test_threshold_tightened_and_loosened(job: Job) -> None:
+def test_results_of_paid_stages_outlive_a_decision_and_serve_it_again(job: Job) -> None:
     samples = job.table("training_manifest")
     paid = {name: job.table(name) for name in ("captions", "rewritten_captions", "alignment_scores", "clip_files")}
-    tight = changed(SETTINGS, selection__motion={"dis": {"min": 5.0}})
-    tightened = refresh_without_films(job, tight)
-    assert_computed(tightened, {"clip_selection": CLIPS})
+    tight = Change("tight", settings={"selection__motion": {"dis": {"min": 5.0}}})
+    refresh_all(job, tight.settings_at(""), (), Counter())
     kept = job.table("training_manifest")
-    assert kept.height == 4
     assert kept["motion_score"].to_list() == samples.filter(pl.col("motion_score") >= 5.0)["motion_score"].to_list()
+    assert 0 < kept.height < SAMPLES
     for name, rows in paid.items():
-        assert job.table(name).equals(rows), f"{name}: rows of paid stages outlive the decision"
+        assert job.table(name).equals(rows), name
 
-    loosened = refresh_without_films(job, SETTINGS)
-    assert_computed(loosened, {"clip_selection": CLIPS, "sample_selection": 3, "training_manifest": 3})
+    refresh_all(job, Change("as before").settings_at(""), (), Counter())
     data = [name for name in samples.columns if name not in ("run_id", "computed_at")]
     assert job.table("training_manifest").select(data).equals(samples.select(data))
-    assert [row["samples"] for row in job.table("training_set").sort("computed_at").to_dicts()] == [7, 4, 7]
 
 
-def test_caption_engine_and_prompt(job: Job) -> None:
-    files = job.table("clip_files")
-    with stand_in_server(lambda _: (200, completion("A street with people."))) as server:
-        chat = {"base_url": server.url, "model": "stand-in"}
-        by_model = changed(SETTINGS, captions={"engine": "chat", "chat": chat})
-        worded = dict.fromkeys(
-            ("captions", "rewritten_captions", "alignment_scores", "sample_selection", "training_manifest"), SAMPLES
-        )
-        assert_computed(refresh_without_films(job, by_model), worded)
-        assert len(server.received) == SAMPLES
-        assert set(job.table("training_manifest")["text"]) == {"A street with people."}
-
-        other_prompt = changed(by_model, captions__prompt="What is shown?")
-        assert_computed(refresh_without_films(job, other_prompt), {"captions": SAMPLES})
-        assert len(server.received) == 2 * SAMPLES, "the same answers, so nothing follows"
-
-        elsewhere = changed(other_prompt, captions__chat={**chat, "request_timeout_s": 30.0, "concurrency": 2})
-        assert_computed(refresh_without_films(job, elsewhere), {})
-        assert len(server.received) == 2 * SAMPLES, "no caption is paid for twice"
-    assert job.table("clip_files").equals(files)
-
-
-def test_video_added(job: Job) -> None:
-    shutil.copy(videos.street(), job.films / "street.mp4")
-    assert_computed(refresh_without_films(job, SETTINGS, but=("street.mp4",)), ONE_NEW_VIDEO_OF_ONE_CLIP)
-    assert job.table("training_manifest").height == SAMPLES + 1
-
-
-def test_renamed_and_moved_videos_are_the_same_videos(job: Job) -> None:
+def test_renamed_and_moved_videos_are_the_same_videos_under_another_name(job: Job) -> None:
+    by_name = {change.name: change for change in CHANGES}
     videos_before = job.table("raw_videos").select("video_id", "frame_count")
-    renamed, moved = job.films / "Fahrräder [1] $HOME.mp4", job.films / "more" / "two_shots.mp4"
-    moved.parent.mkdir()
-    (job.films / "bikes.mp4").rename(renamed)
-    (job.films / "two_shots.mp4").rename(moved)
-    loss_allowed = changed(SETTINGS, shards__max_lost_share=0.9)
-    # Hashing tells that they are known; the manifest's rows follow because they name the file.
-    assert_computed(refresh_without_films(job, loss_allowed), {"source_files": 2, "training_manifest": SAMPLES})
+    by_name["video renamed"].films(job)
+    by_name["video moved"].films(job)
+    allowed = Change("both", settings={"shards__max_lost_share": 0.9})
+    assert refresh_all(job, allowed.settings_at(""), (), Counter()).computed == {
+        "source_files": 2,
+        "training_manifest": SAMPLES,
+    }
     assert job.table("raw_videos").select("video_id", "frame_count").equals(videos_before)
     assert dict(job.table("training_manifest")["source_uri"].value_counts().iter_rows()) == {
-        str(renamed): 5,
-        str(moved): 2,
+        str(job.films / "Fahrräder [1] $HOME.mp4"): 5,
+        str(job.films / "more" / "two_shots.mp4"): 2,
     }
 
 
-def test_touched_or_copied_video_is_hashed_and_nothing_more(job: Job) -> None:
-    os.utime(job.films / "bikes.mp4")
-    shutil.copy(job.films / "two_shots.mp4", job.films / "zzz.mp4")
-    assert_computed(refresh_without_films(job, SETTINGS), {"source_files": 2})
-    assert job.table("source_files").height == VIDEOS + 1
-    assert job.table("training_manifest").height == SAMPLES
-
-
-def test_replaced_video(job: Job) -> None:
-    shutil.copy(videos.street(), job.films / "two_shots.mp4")
-    assert_computed(refresh_without_films(job, SETTINGS, but=("two_shots.mp4",)), ONE_NEW_VIDEO_OF_ONE_CLIP)
+def test_a_replaced_video_is_marked_missing_and_leaves_the_manifest(job: Job) -> None:
+    replaced = next(change for change in CHANGES if change.name == "video replaced")
+    replaced.films(job)
+    refresh_all(job, replaced.settings_at(""), replaced.needs, Counter())
     files = job.table("source_files").filter(path="two_shots.mp4").sort("missing")
     assert files["missing"].to_list() == [False, True]
     manifest = job.table("training_manifest").filter(pl.col("source_uri").str.ends_with("two_shots.mp4"))
     assert manifest["video_id"].to_list() == [files["video_id"][0]]
-
-
-def test_removed_video_leaves_the_manifest_at_once_and_comes_back_for_nothing(job: Job) -> None:
-    manifest = job.table("training_manifest")
-    rows = {name: job.table(name).height for name in job.versions() if name not in ("training_set", "prompts")}
-    (job.films / "bikes.mp4").rename(job.root / "bikes.mp4")
-    assert_computed(refresh_without_films(job, SETTINGS), {})
-    assert {row["source_uri"] for row in job.table("training_manifest").to_dicts()} == {
-        str(job.films / "two_shots.mp4")
-    }
-    assert {name: job.table(name).height for name in rows} == {**rows, "training_manifest": 2}
-
-    (job.root / "bikes.mp4").rename(job.films / "bikes.mp4")
-    assert_computed(refresh_without_films(job, SETTINGS), {"source_files": 1, "training_manifest": 5})
-    data = [name for name in manifest.columns if name not in ("run_id", "computed_at")]
-    assert job.table("training_manifest").select(data).equals(manifest.select(data))
-
-
-def test_lost_file_of_a_row_is_made_again_and_nothing_else(job: Job) -> None:
-    path = job.table("clip_files")["file_path"][0]
-    (job.home / path).unlink()
-    before = job.versions()
-    assert_computed(job.run(SETTINGS), {"clip_files": 1})
-    assert (job.home / path).is_file()
-    changed_tables = {name for name, version in job.versions().items() if version != before[name]}
-    assert changed_tables == {"clip_files"}

@@ -1,7 +1,6 @@
 """A killed run loses at most what it was doing: run again, it ends with the rows of a run that nobody killed."""
 
 import subprocess
-import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -20,30 +19,9 @@ from tests.pipeline.jobs import (
     same_results,
     write_settings,
 )
-
-LIMIT_S = 120.0
-MARK = "REELHOUSE_TEST_RUN"
+from tests.processes import MARK, processes_with, wait_until
 
 Moment = Callable[[Job], bool]
-
-
-def processes_with(mark: str) -> list[int]:
-    """Ids of the processes that inherited the mark in their environment."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(int(folder.name))
-        except OSError:  # ended meanwhile, or another user's
-            continue
-    return found
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {LIMIT_S:.0f} s: {what}"
-        time.sleep(0.01)
 
 
 def begun(table: str) -> Moment:

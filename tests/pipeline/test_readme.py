@@ -61,11 +61,17 @@ def test_its_make_targets_and_variables_exist() -> None:
         assert re.search(rf"^{variable} \?=", makefile, re.MULTILINE), variable
 
 
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    found = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    return {name: command for action in found for name, command in action.choices.items()}
+
+
 def test_its_commands_and_flags_exist() -> None:
-    (commands,) = (a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
+    commands = subcommands(_parser())
     for command in set(re.findall(r"\.venv/bin/reelhouse (\w+)", README)):
-        assert command in commands.choices, command
-    flags = {flag for parser in commands.choices.values() for flag in parser._option_string_actions}
+        assert command in commands, command
+    parsers = [each for parser in commands.values() for each in (parser, *subcommands(parser).values())]
+    flags = {flag for parser in parsers for flag in parser._option_string_actions}
     for flag in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)):
         assert flag in flags, flag
 

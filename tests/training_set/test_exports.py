@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from curation_assets.tables import TRAINING_MANIFEST
-from curation_assets.training_set.exports import EXPORTS, write_exports
+from curation_assets.training_set.exports import EXPORTS, exports
 
 HOME = "/data/home"
 LISTING = {"licence": "CC0", "rank": 3, "share": 0.5, "tags": ["a", "b"], "mixed": 1}
@@ -41,11 +41,15 @@ SAMPLES = table(
 )
 
 
+def written(folder: Path, samples: pl.DataFrame, paths_from: str | None = None) -> dict[str, Path]:
+    for name, data in exports(samples, paths_from).items():
+        (folder / name).write_bytes(data)
+    return {name: folder / name for name in EXPORTS}
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
-    written = write_exports(SAMPLES, tmp_path / "r0001", "relative", HOME)
-    assert [file.name for file in written] == list(EXPORTS)
-    return {file.name: file for file in written}
+    return written(tmp_path, SAMPLES)
 
 
 def test_the_trainer_finds_what_it_reads(files):
@@ -92,42 +96,31 @@ def test_no_csv_cell_is_a_formula_and_other_formats_keep_the_text(files):
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
 def test_each_start_of_a_formula_is_guarded(start, tmp_path):
-    write_exports(table(sample("a", f"{start}1")), tmp_path, "relative", HOME)
+    written(tmp_path, table(sample("a", f"{start}1")))
     with (tmp_path / "train.csv").open(encoding="utf-8", newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["text"] == f"'{start}1"
 
 
 def test_numbers_below_zero_stay_numbers_in_csv(tmp_path):
-    write_exports(table(sample("a", "x", alignment_score=-0.25)), tmp_path, "relative", HOME)
+    written(tmp_path, table(sample("a", "x", alignment_score=-0.25)))
     assert pl.read_csv(tmp_path / "train.csv")["alignment_score"].to_list() == [-0.25]
 
 
 def test_absolute_paths_start_with_the_home(tmp_path):
-    write_exports(SAMPLES, tmp_path, "absolute", HOME + "/")
+    written(tmp_path, SAMPLES, HOME + "/")
     rows = json.loads((tmp_path / "train.json").read_text(encoding="utf-8"))
     assert rows[0]["file_path"] == "/data/home/clips/s/a-0a1b2c3d.mp4"
     assert pl.read_parquet(tmp_path / "train.parquet")["file_path"][0] == rows[0]["file_path"]
 
 
-def test_the_same_samples_in_any_order_give_the_same_bytes(files, tmp_path):
-    for again in write_exports(SAMPLES.reverse(), tmp_path / "again", "relative", HOME):
-        assert again.read_bytes() == files[again.name].read_bytes()
+def test_the_same_samples_in_any_order_give_the_same_bytes():
+    assert exports(SAMPLES.reverse(), None) == exports(SAMPLES, None)
+    assert list(exports(SAMPLES, None)) == list(EXPORTS)
 
 
 def test_no_samples_are_an_empty_set_with_columns(tmp_path):
-    write_exports(SAMPLES.clear(), tmp_path, "relative", HOME)
+    written(tmp_path, SAMPLES.clear())
     assert json.loads((tmp_path / "train.json").read_text(encoding="utf-8")) == []
     assert (tmp_path / "train.jsonl").read_bytes() == b""
     assert "file_path" in pl.read_csv(tmp_path / "train.csv").columns
-
-
-def test_a_failed_write_leaves_the_former_file_and_nothing_else(tmp_path):
-    write_exports(table(sample("a", "former")), tmp_path, "relative", HOME)
-    former = (tmp_path / "train.csv").read_bytes()
-    (tmp_path / "train.json").unlink()
-    (tmp_path / "train.json").mkdir()
-    with pytest.raises(OSError, match=r"train\.json"):
-        write_exports(table(sample("a", "new")), tmp_path, "relative", HOME)
-    assert (tmp_path / "train.csv").read_bytes() == former
-    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(EXPORTS)

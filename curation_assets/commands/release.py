@@ -1,0 +1,207 @@
+"""`reelhouse release`: which releases there are, what is in one, what two differ in and why, and one made again."""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import polars as pl
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as TerminalTable
+
+from curation_assets.commands import FAILED, OK, wrong_use
+from curation_assets.commands.summary import printable
+from curation_assets.commands.terminal import terminal
+from curation_assets.home import OpenHome, open_home
+from curation_assets.releases import Release, TablesAt, all_releases, find_release, retire, versions_of
+from curation_assets.settings import Settings, home_path
+from curation_assets.training_set.gaps import Gap
+from curation_assets.training_set.history import Diff, diff, setting_changes
+from curation_assets.training_set.reasons import dropped_by
+from curation_assets.training_set.release import released_samples, settings_text
+from curation_assets.training_set.reproduce import Reproduction, reproduce
+from resources.errors import InputError
+from resources.files import Files
+
+LISTED = 20
+
+
+def run(options: argparse.Namespace) -> int:
+    console, home = terminal(), open_home(home_path())
+    try:
+        return int(ACTIONS[options.action](console, home, options))
+    except InputError as failure:
+        print(f"reelhouse: {printable(str(failure))}", file=sys.stderr)
+        return FAILED
+
+
+def _list(console: Console, home: OpenHome, _: argparse.Namespace) -> int:
+    table = TerminalTable("release", "made (UTC)", box=box.SIMPLE_HEAD)
+    for name in ("samples", "gaps"):
+        table.add_column(name, justify="right")
+    table.add_column("settings")
+    table.add_column("marks")
+    releases = all_releases(home.store)
+    for release in releases:
+        made = f"{release['computed_at']:%Y-%m-%d %H:%M}"
+        counts = (str(release["samples"]), "?" if release["gaps"] is None else str(len(release["gaps"])))
+        table.add_row(release["release"], made, *counts, release["settings_hash"], ", ".join(_marks(release)))
+    if releases:
+        console.print(table)
+    else:
+        console.print("There is no release yet; `reelhouse run` makes one.")
+    return OK
+
+
+def _marks(release: Release) -> list[str]:
+    marks = []
+    if release["retired_at"] is not None:
+        marks.append(f"retired {release['retired_at']:%Y-%m-%d}")
+    if release["forgotten"]:
+        marks.append(f"{len(release['forgotten'])} videos taken down since")
+    return marks
+
+
+def _show(console: Console, home: OpenHome, options: argparse.Namespace) -> int:
+    release = find_release(home.store, options.release)
+    tables = TablesAt(home.store, versions_of(release))
+    made = f"{release['computed_at']:%Y-%m-%d %H:%M}"
+    _say(console, f"{release['release']}, made {made} UTC: {release['samples']} samples")
+    _lines(console, "Marks:", _marks(release))
+    _lines(console, "Taken down since:", release["forgotten"] or ())
+    departures = setting_changes(settings_text(Settings()), release["settings"])
+    _lines(console, f"Settings {release['settings_hash']}, beside the defaults:", _settings(departures))
+    versions = versions_of(release).items()
+    _lines(console, "Table versions:", [", ".join(f"{name} {version}" for name, version in versions)])
+    hashes = release["export_sha256"] or [""] * len(release["exports"])
+    _lines(console, "Files:", [f"{path}  {sha}" for path, sha in zip(release["exports"], hashes, strict=True)])
+    samples = released_samples(tables)
+    _counts(console, "samples of source", Counter(samples["source"]))
+    _counts(console, "dropped by", dropped_by(tables))
+    warned = (warning.partition(", ")[0] for listed in samples["warnings"] for warning in listed)
+    _counts(console, "warning", Counter(warned))
+    print_gaps(console, release["gaps"] or ())
+    return OK
+
+
+def _diff(console: Console, home: OpenHome, options: argparse.Namespace) -> int:
+    before, after = find_release(home.store, options.before), find_release(home.store, options.after)
+    print_diff(console, diff(home.store, before, after), None if options.all else LISTED)
+    return OK
+
+
+def _reproduce(console: Console, home: OpenHome, options: argparse.Namespace) -> int:
+    release = find_release(home.store, options.release)
+    folder = Path(options.to or f"{release['release']}-again")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        return wrong_use(f"{folder}: there is something already; name a new folder with --to")
+    found = reproduce(home.store, home.files, release, Files(str(folder)))
+    print_reproduction(console, found, release, folder)
+    return OK if found.is_whole else FAILED
+
+
+def _retire(console: Console, home: OpenHome, options: argparse.Namespace) -> int:
+    release = retire(home.store, options.release)
+    _say(console, f"{release['release']} is retired: `reelhouse maintain` may delete the table versions it pins.")
+    return OK
+
+
+ACTIONS = {"list": _list, "show": _show, "diff": _diff, "reproduce": _reproduce, "retire": _retire}
+
+
+def print_gaps(console: Console, gaps: Sequence[Gap], count: int | None = None) -> None:
+    """What a release lacks: totals, then shard by shard. `count` is that of all where `gaps` are the first of more."""
+    if not gaps:
+        return
+    count = len(gaps) if count is None else count
+    inputs, shards = Counter[str](), Counter[str]()
+    for gap in gaps:
+        what = f"{gap['table']}: {gap['kind']}"
+        inputs[what] += gap["count"] or 0
+        shards[what] += 1
+    table = TerminalTable("gaps of the release", box=box.SIMPLE_HEAD)
+    for name in ("shards", "inputs"):
+        table.add_column(name, justify="right")
+    for what, count in shards.items():
+        table.add_row(what, str(count), str(inputs[what]) if inputs[what] else "")
+    console.print(table)
+    listed = [f"{gap['shard']}  {gap['table']}: {_gap(gap)}" for gap in gaps]
+    _lines(console, "", listed[:LISTED])
+    if count > LISTED:
+        console.print(f"  and {count - LISTED} more, in the column `gaps` of training_set")
+
+
+def _gap(gap: Gap) -> str:
+    return gap["kind"] if gap["count"] is None else f"{gap['kind']} {gap['count']}"
+
+
+def print_diff(console: Console, found: Diff, limit: int | None) -> None:
+    """Counts by cause, then clips with their figures, at most `limit`."""
+    counts = ", ".join(f"{found.count(how)} {how}" for how in ("entered", "left", "changed"))
+    _say(console, f"From {found.before} to {found.after}: {counts}, {found.unchanged} as they were.")
+    for name, count in found.gone.items():
+        _say(console, f"{name}: {count} samples are gone with videos that were taken down, and aren't compared.")
+    if found.settings is None:
+        _say(console, "One of them doesn't hold its settings.")
+    _lines(console, "Settings that differ:", _settings(found.settings))
+    _counts(console, "why", Counter({f"{how}: {what}": n for (how, what), n in found.causes().items()}))
+    for change in found.changes[:limit]:
+        _say(console, f"{change.how:8} {change.clip_id}")
+        for cause in change.causes:
+            _say(console, f"    {cause.what}" + (f"; {cause.detail}" if cause.detail else ""))
+    if limit is not None and len(found.changes) > limit:
+        console.print(f"and {len(found.changes) - limit} more; --all lists them")
+
+
+def print_reproduction(console: Console, found: Reproduction, release: Release, folder: Path) -> None:
+    for export in found.exports:
+        state = {True: "as released", False: "OTHER BYTES than released", None: "no hash was recorded"}
+        _say(console, f"{folder / export.name}  {state[export.as_released]}  {export.sha256}")
+    if any(export.as_released is False for export in found.exports) and not found.taken_down:
+        _say(console, f"Released with {release['written_by']}, made again with polars {pl.__version__}.")
+    if found.taken_down:
+        gone = release["samples"] - found.samples
+        _say(
+            console,
+            f"It can't be made whole again: {gone} of {release['samples']} samples are gone, since these videos were "
+            f"taken down: {', '.join(found.taken_down)}",
+        )
+    states = Counter(file.state for file in found.clip_files)
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    _say(console, f"It needs {len(found.clip_files)} clip files of {_gb(found)} GB: {counts or 'none'}")
+    wrong = [file for file in found.clip_files if file.state != "present"]
+    lines = [f"{file.state}: {file.path}, {file.bytes} bytes in its row" for file in wrong]
+    _lines(console, "", lines)
+
+
+def _gb(found: Reproduction) -> str:
+    return f"{sum(file.bytes or 0 for file in found.clip_files) / 1e9:.3g}"
+
+
+def _settings(changes: Sequence[tuple[str, object, object]] | None) -> list[str]:
+    return [f"{key}: {old} -> {new}" for key, old, new in changes or ()]
+
+
+def _counts(console: Console, what: str, counts: Counter[str]) -> None:
+    if not counts:
+        return
+    table = TerminalTable(what, box=box.SIMPLE_HEAD)
+    table.add_column("count", justify="right")
+    for name, count in counts.most_common():
+        table.add_row(escape(printable(name)), str(count))
+    console.print(table)
+
+
+def _lines(console: Console, title: str, lines: Iterable[str]) -> None:
+    listed = list(lines)
+    if listed and title:
+        console.print(title)
+    for line in listed:
+        _say(console, f"  {line}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)

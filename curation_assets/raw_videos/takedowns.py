@@ -1,0 +1,60 @@
+"""`takedowns`: the videos that were taken down and must not come back; registration and `raw_videos` read it."""
+
+import datetime as dt
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from curation_assets.stage_asset import OWNERS, SHARDS, column_schema
+from curation_assets.tables import TAKEDOWNS
+from resources.delta_store import Conflict, DeltaStore
+from resources.errors import TransientError
+
+MAX_CONFLICTS = 20
+
+
+def takedown_specs() -> list[dg.AssetSpec]:
+    """The list as an asset that nothing but people changes."""
+    return [
+        dg.AssetSpec(
+            TAKEDOWNS.name,
+            description=f"One row is {TAKEDOWNS.row_is}.\n\nWritten by `reelhouse forget`; most shards have none.",
+            group_name="raw_videos",
+            kinds={"python", "deltalake"},
+            owners=OWNERS,
+            partitions_def=SHARDS,
+            metadata={"dagster/column_schema": column_schema(TAKEDOWNS), "dagster/table_name": TAKEDOWNS.name},
+        )
+    ]
+
+
+def take_down(store: DeltaStore, video_id: str, shard: str, reason: str | None) -> None:
+    """Note that the video must not come back; the first note of a video stands."""
+    for _ in range(MAX_CONFLICTS):
+        handle = store.open(TAKEDOWNS.name, TAKEDOWNS.schema)
+        before = store.read(handle, list(TAKEDOWNS.schema), shard)
+        if video_id in before.get_column("video_id"):
+            return
+        now = dt.datetime.now(dt.UTC)
+        row = {
+            "video_id": video_id,
+            "reason": reason,
+            "taken_down_on": now.date().isoformat(),
+            "shard": shard,
+            "input_fingerprint": video_id,
+            "computed_at": now,
+        }
+        after = pl.concat([before, pl.DataFrame([row], schema=TAKEDOWNS.schema)])
+        try:
+            store.replace(handle, after, shard, {"shard": shard})
+        except Conflict:
+            continue
+        return
+    raise TransientError(f"others changed the takedowns of {shard} {MAX_CONFLICTS} times meanwhile; try again")
+
+
+def taken_down(store: DeltaStore) -> dict[str, dict[str, Any]]:
+    """The takedowns by video_id."""
+    handle = store.open(TAKEDOWNS.name, TAKEDOWNS.schema)
+    return {row["video_id"]: row for row in store.read(handle, list(TAKEDOWNS.schema)).to_dicts()}

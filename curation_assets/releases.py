@@ -1,0 +1,131 @@
+"""Releases as rows of `training_set`: which there are, the table versions they pin, and letting go of one."""
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from curation_assets.tables import TABLES, TRAINING_SET
+from resources.delta_store import Conflict, DeltaStore
+from resources.errors import InputError
+
+Release = dict[str, Any]
+PARTITION = "releases"  # the one partition of the table
+LATEST = "latest"
+MAX_COLLECTS = 20
+
+
+@dataclass(frozen=True)
+class TablesAt:
+    """The tables as they were at `versions`; one that wasn't there yet has no rows."""
+
+    store: DeltaStore
+    versions: Mapping[str, int]
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """Rows of every shard. Raises InputError where the version is gone."""
+        if table not in self.versions:
+            return pl.LazyFrame(schema=TABLES[table].schema)
+        try:
+            return self.store.scan(self.store.snapshot(table, self.versions[table]))
+        except DeltaError as failure:
+            raise self._gone(table, failure) from None
+
+    def read(self, table: str, columns: Iterable[str | pl.Expr], keep: pl.Expr | None = None) -> pl.DataFrame:
+        """Some columns of the rows that `keep` holds for. Raises InputError where the version is gone."""
+        rows = self.scan(table)
+        try:
+            return (rows if keep is None else rows.filter(keep)).select(list(columns)).collect()
+        except FileNotFoundError as failure:
+            raise self._gone(table, failure) from None
+
+    def _gone(self, table: str, failure: Exception) -> InputError:
+        why = str(failure).partition("\n")[0]
+        return InputError(
+            f"version {self.versions[table]} of {table} can't be read any more ({why}); versions are kept for "
+            "releases that are neither retired nor held a video that was forgotten"
+        )
+
+
+def versions_now(store: DeltaStore) -> dict[str, int]:
+    """The version of every table but `training_set`, all of one moment.
+
+    Collected until two collections in a row agree: then no table changed from the end of the first to the start of
+    the second. Where writers never pause the last collection is returned; `gaps.py` finds rows that don't agree.
+    """
+    before: dict[str, int] = {}
+    for _ in range(MAX_COLLECTS):
+        versions = {}
+        for table in TABLES:
+            try:
+                versions[table] = int(store.snapshot(table).version())
+            except TableNotFoundError:
+                continue
+        versions.pop(TRAINING_SET.name, None)
+        if versions == before:
+            break
+        before = versions
+    return before
+
+
+def all_releases(store: DeltaStore) -> list[Release]:
+    """Every release there is, oldest first."""
+    try:
+        table = store.snapshot(TRAINING_SET.name)
+    except TableNotFoundError:
+        return []
+    return store.scan(table).sort("computed_at", "release").collect().to_dicts()
+
+
+def find_release(store: DeltaStore, name: str) -> Release:
+    """The release of that name, of a name that begins so, or the newest for `latest`. Raises InputError."""
+    releases = all_releases(store)
+    if not releases:
+        raise InputError("there is no release yet; `reelhouse run` makes one")
+    if name == LATEST:
+        return releases[-1]
+    found = [release for release in releases if release["release"] == name]
+    found = found or [release for release in releases if release["release"].startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    what = "several releases begin so" if found else "no such release"
+    raise InputError(f"{name}: {what}; there are {', '.join(release['release'] for release in releases)}")
+
+
+def versions_of(release: Release) -> dict[str, int]:
+    """The Delta version of each table that the release was made from."""
+    return {pin["table"]: pin["version"] for pin in release["table_versions"]}
+
+
+def pinned_versions(store: DeltaStore) -> dict[str, set[int]]:
+    """By table, the versions that must stay readable: those of every release that isn't retired."""
+    pinned: dict[str, set[int]] = defaultdict(set)
+    for release in all_releases(store):
+        if release["retired_at"] is None:
+            for table, version in versions_of(release).items():
+                pinned[table].add(version)
+    return dict(pinned)
+
+
+def retire(store: DeltaStore, name: str) -> Release:
+    """Let go of a release's table versions: maintenance may delete them. Its row and exports stay."""
+    while True:
+        release = find_release(store, name)
+        if release["retired_at"] is not None:
+            return release
+        table = store.open(TRAINING_SET.name, TRAINING_SET.schema)
+        retired_at = dt.datetime.now(dt.UTC)
+        rows = store.read(table, list(TRAINING_SET.schema)).with_columns(
+            retired_at=pl.when(pl.col("release") == release["release"])
+            .then(pl.lit(retired_at, TRAINING_SET.schema["retired_at"]))
+            .otherwise("retired_at")
+        )
+        try:
+            store.replace(table, rows, PARTITION, {"retired": release["release"]})
+        except Conflict:
+            continue
+        return {**release, "retired_at": retired_at}

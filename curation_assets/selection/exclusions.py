@@ -1,0 +1,118 @@
+"""`exclusions`: what people leave out by hand, with their reasons; `clip_selection` reads it."""
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import dagster as dg
+import polars as pl
+
+from curation_assets.refresh import Row, data_version
+from curation_assets.stage_asset import OWNERS, SHARDS, column_schema
+from curation_assets.tables import EXCLUSIONS
+from curation_assets.units import Frames
+from resources.delta_store import Conflict, DeltaStore
+from resources.errors import TransientError
+
+MAX_CONFLICTS = 20
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """What is left out: a video, or one of its clips."""
+
+    kind: Literal["video", "clip"]
+    id: str
+    video_id: str
+    shard: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a decision did to the shard's exclusions; `changed` is false where it stood already."""
+
+    shard: str
+    changed: bool
+    version: int
+    data_version: str
+    rows: int
+
+
+def exclusion_specs() -> list[dg.AssetSpec]:
+    """The decisions as an asset that nothing but people changes."""
+    return [
+        dg.AssetSpec(
+            EXCLUSIONS.name,
+            description=f"One row is {EXCLUSIONS.row_is}.\n\nWritten by `reelhouse exclude`; most shards have none.",
+            group_name="selection",
+            kinds={"python", "deltalake"},
+            owners=OWNERS,
+            partitions_def=SHARDS,
+            metadata={"dagster/column_schema": column_schema(EXCLUSIONS), "dagster/table_name": EXCLUSIONS.name},
+        )
+    ]
+
+
+def exclude(store: DeltaStore, what: Excluded, reason: str, by: str | None) -> Change:
+    """Leave it out from the shard's next refresh on. The same reason again changes nothing, another replaces it."""
+
+    def decided(rows: list[Row]) -> list[Row]:
+        if any(row["excluded_id"] == what.id and row["reason"] == reason for row in rows):
+            return rows
+        now = dt.datetime.now(dt.UTC)
+        row = {
+            "excluded_id": what.id,
+            "kind": what.kind,
+            "video_id": what.video_id,
+            "reason": reason,
+            "excluded_on": now.date().isoformat(),
+            "excluded_by": by,
+            "shard": what.shard,
+            "input_fingerprint": what.id,
+            "computed_at": now,
+        }
+        return [*(other for other in rows if other["excluded_id"] != what.id), row]
+
+    return _change(store, what.shard, decided)
+
+
+def include_again(store: DeltaStore, what: Excluded) -> Change:
+    """Take the decision back."""
+    return _change(store, what.shard, lambda rows: [row for row in rows if row["excluded_id"] != what.id])
+
+
+def exclusions(store: DeltaStore) -> pl.DataFrame:
+    """All decisions that stand, oldest first."""
+    return store.scan(store.open(EXCLUSIONS.name, EXCLUSIONS.schema)).sort("computed_at", "excluded_id").collect()
+
+
+def with_exclusion(clips: pl.DataFrame, reads: Frames) -> pl.DataFrame:
+    """Adds `exclusion`: "<reason> (<day>)" where a person left out the clip, else its video; null for the rest."""
+    said = reads["exclusions"].select("kind", "excluded_id", exclusion=pl.format("{} ({})", "reason", "excluded_on"))
+    of_clips = said.filter(kind="clip").select(pl.col("excluded_id").alias("clip_id"), of_clip="exclusion")
+    of_videos = said.filter(kind="video").select(pl.col("excluded_id").alias("video_id"), of_video="exclusion")
+    return (
+        clips.join(of_clips, on="clip_id", how="left")
+        .join(of_videos, on="video_id", how="left")
+        .with_columns(exclusion=pl.coalesce("of_clip", "of_video"))
+        .drop("of_clip", "of_video")
+    )
+
+
+def exclusion_reasons(exclusion: str | None) -> Sequence[str]:
+    return [] if exclusion is None else [f"excluded: {exclusion}"]
+
+
+def _change(store: DeltaStore, shard: str, decided: Callable[[list[Row]], list[Row]]) -> Change:
+    for _ in range(MAX_CONFLICTS):
+        handle = store.open(EXCLUSIONS.name, EXCLUSIONS.schema)
+        before = store.read(handle, list(EXCLUSIONS.schema), shard).sort("excluded_id")
+        after = pl.DataFrame(decided(before.to_dicts()), schema=EXCLUSIONS.schema, orient="row").sort("excluded_id")
+        changed = not after.equals(before)
+        try:
+            version = store.replace(handle, after, shard, {"shard": shard}) if changed else handle.version()
+        except Conflict:
+            continue
+        return Change(shard, changed, version, data_version(after, EXCLUSIONS), after.height)
+    raise TransientError(f"others changed the exclusions of {shard} {MAX_CONFLICTS} times meanwhile; try again")

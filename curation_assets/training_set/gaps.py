@@ -1,0 +1,101 @@
+"""What a release lacks: inputs without a result, results that other settings, code or inputs gave, and failures.
+
+Told from the rows themselves, so that compaction and vacuum change nothing: a row's fingerprint names all that it
+was made from, and a stage's declaration says what it would be made from now.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import polars as pl
+
+from curation_assets.refresh import Row, Stage
+from curation_assets.releases import TablesAt
+
+MISSING = "missing"
+OUT_OF_DATE = "out of date"
+Gap = dict[str, Any]
+
+
+def find_gaps(stages: Sequence[Stage], tables: TablesAt) -> list[Gap]:
+    """Gaps of `tables`, upstream first: shard, table, kind and how many inputs.
+
+    Kinds: `missing`, inputs that the stage hasn't had yet; `out of date`; `input` and `transient`, failures. What
+    a failed or missing parent keeps from its children is a gap of the parent only. Only the last stage's rows are
+    all compared. Of the others one a shard is, since settings and code change all rows of a shard; their count is
+    null.
+    """
+    shard_of = dict(tables.read("source_files", ["video_id", "shard"]).iter_rows())
+    found: list[Gap] = []
+    for stage in stages:
+        rows = tables.read(stage.table.name, _columns(stage))
+        units = _units(stage, tables).with_columns(
+            shard=_video_of(stage.unit).replace_strict(shard_of, default=None, return_dtype=pl.String)
+        )
+        wanted = units.filter(_wanted(units.columns))
+        gaps = {
+            MISSING: _count(wanted.join(rows, on=stage.unit, how="anti")) if stage.engines else {},
+            OUT_OF_DATE: _all_out_of_date(stage, wanted, units, rows)
+            if stage is stages[-1]
+            else _shards_out_of_date(stage, wanted, rows),
+            **{kind: _count(rows.filter(error_kind=kind).unique(stage.unit)) for kind in ("input", "transient")},
+        }
+        found += [
+            {"shard": shard, "table": stage.table.name, "kind": kind, "count": count}
+            for kind, shards in gaps.items()
+            for shard, count in sorted(shards.items())
+        ]
+    return found
+
+
+def _columns(stage: Stage) -> list[str]:
+    engine = ["engine"] if "engine" in stage.table.key else []
+    return list(dict.fromkeys([stage.unit, *engine, "shard", "input_fingerprint", "error_kind"]))
+
+
+def _units(stage: Stage, tables: TablesAt) -> pl.DataFrame:
+    reads = {
+        name: tables.read(name, dict.fromkeys([*columns, "error", "error_kind"]))
+        for name, columns in stage.reads.items()
+    }
+    return stage.units(reads)
+
+
+def _wanted(columns: Sequence[str]) -> pl.Expr:
+    """Whether a unit is to be computed and its parents have results."""
+    wanted = pl.col("wanted") if "wanted" in columns else pl.lit(True)
+    return wanted & pl.col("blocked").is_null() if "blocked" in columns else wanted
+
+
+def _video_of(unit: str) -> pl.Expr:
+    """The video's id, with which every clip's begins."""
+    return pl.col(unit).str.split("-").list.first()
+
+
+def _count(rows: pl.DataFrame) -> dict[str, int]:
+    return dict(rows.group_by("shard").len().iter_rows())
+
+
+def _shards_out_of_date(stage: Stage, wanted: pl.DataFrame, rows: pl.DataFrame) -> dict[str, None]:
+    """Shards whose first input with rows, or its row of any engine, has another fingerprint now."""
+    first = wanted.join(rows, on=stage.unit, how="semi").sort(stage.unit).unique("shard", keep="first")
+    stored = rows.join(first, on=stage.unit, how="semi")
+    return dict.fromkeys(unit["shard"] for unit in _changed(stage, first, stored))
+
+
+def _all_out_of_date(stage: Stage, wanted: pl.DataFrame, units: pl.DataFrame, rows: pl.DataFrame) -> dict[str, int]:
+    """By shard the inputs whose rows would be made anew, and the rows whose input is gone."""
+    made = wanted.join(rows, on=stage.unit, how="semi")
+    changed = pl.Series("shard", [unit["shard"] for unit in _changed(stage, made, rows)], pl.String).to_frame()
+    gone = rows.join(units, on=stage.unit, how="anti").select("shard")
+    return _count(pl.concat([changed, gone]))
+
+
+def _changed(stage: Stage, units: pl.DataFrame, rows: pl.DataFrame) -> Iterable[Row]:
+    stored = {(*stage.key_of(row), row["input_fingerprint"]) for row in rows.to_dicts()}
+    for unit in units.to_dicts():
+        columns = {name: value for name, value in unit.items() if name != "shard"}
+        if any(
+            (unit[stage.unit], engine, stage.fingerprint(columns, engine)) not in stored for engine in stage.engines
+        ):
+            yield unit

@@ -1,0 +1,23 @@
+"""Text from outside, made fit to be stored, logged and shown."""
+
+import re
+
+MESSAGE_CHARACTERS = 1000
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")  # also what turns text around
+
+
+def one_line(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
+    """One line of at most `limit` characters, without control characters, which a terminal or a log would obey."""
+    line = _CONTROLS.sub(" ", in_unicode(text[: 4 * limit])).strip()
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def without_controls(text: str) -> str:
+    """The words on one line, however many."""
+    return " ".join(_CONTROLS.sub(" ", in_unicode(text)).split())
+
+
+def in_unicode(text: str) -> str:
+    """Half characters (lone surrogates), which no table can hold, as question marks."""
+    return text.encode("utf-8", "replace").decode()

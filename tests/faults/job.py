@@ -1,0 +1,173 @@
+"""A job: films, a home, and runs over them by the product's own code."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from dagster import DagsterInstance
+
+from curation_assets import stage_asset
+from curation_assets.definitions import all_assets
+from curation_assets.headless import OF_PROMPTS, HeadlessRun, instance_folder
+from curation_assets.home import OpenHome, open_home
+from curation_assets.refresh import Context, Report, refresh
+from curation_assets.settings import Settings, Source, parse_settings
+from curation_assets.shards import register
+from curation_assets.stage_asset import StageAsset
+from curation_assets.tables import TABLES, TRAINING_SET
+from curation_assets.tools import Tools
+from curation_assets.training_set.release import make_release
+from resources.delta_store import DeltaStore
+
+SOURCE = "films"
+SHARD = "films-0000"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What faults are tried on: makes its films in a folder, and its settings given a chat server's address.
+
+    `limit_s` bounds a run, so that one that hangs is seen.
+    """
+
+    put_films: Callable[[Path], object]
+    settings: Callable[[str], Mapping[str, Any]]
+    limit_s: float
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a refresh of one table reported, summed over its runs; `computed` leaves out rows taken from staging."""
+
+    inputs: int
+    computed: int
+    reused: int
+    failed: int
+    blocked: int
+    recovered: int
+
+    @property
+    def add_up(self) -> bool:
+        return self.inputs == self.computed + self.recovered + self.reused + self.failed + self.blocked
+
+
+def _counts(report: Mapping[str, Any]) -> Counts:
+    names = ("inputs", "computed", "reused", "failed", "blocked", "recovered")
+    found = {name: int(report.get(name, 0)) for name in names}
+    return Counts(**{**found, "computed": found["computed"] - found["recovered"]})
+
+
+@dataclass(frozen=True)
+class Job:
+    """Films, the home made of them, and how the job is run: by Dagster with its records, or stage after stage.
+
+    Runs write to `finished` the step of every unit they finish.
+    """
+
+    films: Path
+    home: Path
+    settings: Mapping[str, Any]
+    by_dagster: bool = False
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def finished(self) -> Path:
+        return self.home.with_name(f"{self.home.name}.finished")
+
+    @property
+    def said(self) -> Path:
+        """What runs in a process of their own printed."""
+        return self.home.with_name(f"{self.home.name}.said")
+
+    @property
+    def moments(self) -> Path:
+        """Where a run that came to its end in a process of its own writes how many moments it had."""
+        return self.home.with_name(f"{self.home.name}.moments")
+
+    def run(self, retry_failed: bool = False) -> dict[str, Counts]:
+        """The whole job in this process: register, refresh, release; what each table reported."""
+        settings = parse_settings(dict(self.settings), "the job's settings")
+        way = self._by_dagster if self.by_dagster else self._stage_after_stage
+        return way(settings, retry_failed)
+
+    def register(self) -> bool:
+        """Register the films by Dagster, and nothing else."""
+        settings = parse_settings(dict(self.settings), "the job's settings")
+        with DagsterInstance.from_config(str(instance_folder(str(self.home)))) as instance:
+            return HeadlessRun(settings, str(self.home), instance).register(self._source)
+
+    @property
+    def _source(self) -> dict[str, Any]:
+        return {"name": SOURCE, "path": str(self.films)}
+
+    def _by_dagster(self, settings: Settings, retry_failed: bool) -> dict[str, Counts]:
+        folder = instance_folder(str(self.home))
+        with DagsterInstance.from_config(str(folder)) as instance:
+            run = HeadlessRun(settings, str(self.home), instance)
+            if run.register(self._source) and run.shard(SHARD, run.assets, retry_failed):
+                run.release()
+            return {table: _counts(metadata) for table, _, metadata in run.outcome.materialized}
+
+    def _stage_after_stage(self, settings: Settings, retry_failed: bool) -> dict[str, Counts]:
+        opened = open_home(str(self.home))
+        run_id = uuid.uuid4().hex
+        register({SOURCE: Source(path=str(self.films))}, settings.shards, opened.store, run_id)
+        tools = Tools(settings, opened.files)
+        counts = {}
+        for asset in video_stages(settings):
+            for report in self._refreshed(asset, tools, opened, run_id, retry_failed):
+                counts[report.table] = _counts(vars(report))
+        stages = [stage for asset in video_stages(settings) for stage in asset.stages]
+        make_release(opened.store, opened.files, settings, stages, run_id)
+        return counts
+
+    def _refreshed(
+        self, asset: StageAsset, tools: Tools, opened: OpenHome, run_id: str, retry_failed: bool
+    ) -> list[Report]:
+        execution = tools.settings.execution
+        context = Context(
+            opened.store,
+            opened.files,
+            run_id,
+            execution.batch_units,
+            execution.batch_seconds,
+            stage_asset.Progress(lambda _: None, f"{asset.stages[0].table.name} {SHARD}"),
+            retry_failed,
+        )
+        return refresh(asset.stages, SHARD, lambda work: asset.compute(work, tools), context)
+
+    def note(self, step: str) -> None:
+        """A run in a process of its own has finished a unit of `step`."""
+        with self.finished.open("a") as file:
+            file.write(f"{step}\n")
+
+    def steps(self) -> dict[str, str]:
+        """By table, the step that makes it: the first table of those made together."""
+        settings = parse_settings(dict(self.settings), "the job's settings")
+        return {s.table.name: asset.stages[0].table.name for asset in video_stages(settings) for s in asset.stages}
+
+    def table(self, name: str) -> pl.DataFrame:
+        """All rows without bookkeeping, in the order of their keys."""
+        store = DeltaStore(str(self.home))
+        rows = store.scan(store.snapshot(name)).collect()
+        if name == TRAINING_SET.name:  # releases made meanwhile are history; the newest must be right
+            rows = rows.sort("release").tail(1).select("samples", "samples_sha256", "settings_hash", "warnings")
+            return rows
+        return rows.sort(*TABLES[name].key, nulls_last=True).select(TABLES[name].data_columns)
+
+    def tables(self) -> dict[str, pl.DataFrame]:
+        return {name: self.table(name) for name in TABLES if (self.home / "tables" / name).is_dir()}
+
+    def exports(self) -> dict[str, bytes]:
+        """The newest release's files."""
+        store = DeltaStore(str(self.home))
+        rows = store.scan(store.snapshot(TRAINING_SET.name)).collect().sort("release")
+        return {Path(path).name: (self.home / path).read_bytes() for path in rows["exports"][-1]}
+
+
+def video_stages(settings: Settings) -> list[StageAsset]:
+    made = (asset for asset in all_assets(settings) if isinstance(asset, StageAsset))
+    return [asset for asset in made if asset.stages[0].table.name not in OF_PROMPTS]

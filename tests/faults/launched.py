@@ -1,0 +1,78 @@
+"""Runs launched through a real `reelhouse ui`, whose processes can be killed."""
+
+import json
+import os
+import signal
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import yaml
+from dagster import DagsterInstance, DagsterRunStatus
+
+from tests.faults.job import SHARD, Job
+from tests.processes import MARK, processes_with, wait_until
+from tests.ui.webserver import running
+
+LAUNCH = """
+mutation Launch($parameters: ExecutionParams!) {
+  launchRun(executionParams: $parameters) { __typename ... on LaunchRunSuccess { run { runId } } }
+}
+"""
+ENDED = {DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED}
+
+
+@contextmanager
+def reelhouse_ui(job: Job) -> Iterator[str]:
+    """The address of the UI of the job's home; its processes carry the job's mark."""
+    settings = job.home.with_name("settings.yaml")
+    settings.write_text(yaml.safe_dump(dict(job.settings)))
+    command = [sys.executable, "-m", "curation_assets.cli", "ui", "--home", str(job.home), "--settings", str(settings)]
+    with running(command, job.said, {MARK: job.mark}) as address:
+        yield address
+
+
+def launch(address: str) -> str:
+    """Ask the UI to refresh the shard; returns the run's id."""
+    selector = {"repositoryLocationName": "reelhouse", "repositoryName": "__repository__", "jobName": "refresh_shard"}
+    tags = [{"key": "dagster/partition", "value": SHARD}]
+    parameters = {"selector": selector, "runConfigData": {}, "executionMetadata": {"tags": tags}}
+    body = json.dumps({"query": LAUNCH, "variables": {"parameters": parameters}}).encode()
+    request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        said = json.load(answer)
+    assert said.get("data", {}).get("launchRun", {}).get("run"), said
+    return str(said["data"]["launchRun"]["run"]["runId"])
+
+
+def status(instance: DagsterInstance, run_id: str) -> DagsterRunStatus:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.status
+
+
+def wait_for_end(instance: DagsterInstance, run_id: str) -> DagsterRunStatus:
+    wait_until(lambda: status(instance, run_id) in ENDED, f"run {run_id} ends", 180)
+    return status(instance, run_id)
+
+
+def wait_for_step(job: Job, instance: DagsterInstance, run_id: str, table: str) -> None:
+    """Until the run works at `table`, or has ended before."""
+    folder = job.home / "tables" / table
+    wait_until(lambda: folder.is_dir() or status(instance, run_id) in ENDED, f"run {run_id} reaches {table}", 180)
+
+
+def kill_daemon(job: Job) -> None:
+    for pid in processes_with(job.mark):
+        with suppress(OSError):
+            if b"dagster._daemon" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+
+
+def kill_everything(job: Job) -> None:
+    """As when the machine is switched off."""
+    for pid in processes_with(job.mark):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,27 @@
+"""Finding and waiting for processes that a test has started, and those that they started."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+LIMIT_S = 120.0
+MARK = "REELHOUSE_TEST_RUN"
+
+
+def processes_with(mark: str) -> list[int]:
+    """Ids of the processes that inherited the mark in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+        except OSError:  # ended meanwhile, or another user's
+            continue
+    return found
+
+
+def wait_until(condition: Callable[[], bool], what: str, limit_s: float = LIMIT_S) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {limit_s:.0f} s: {what}"
+        time.sleep(0.01)
