@@ -54,7 +54,7 @@ def comparison_lines(section: Section, folder: Path) -> None:
             "size_bytes": [entry.size_bytes for entry in entries],
             "modified_at": [stored_time(entry.modified_ns) for entry in entries],
         }
-    ).with_columns(pl.lit(None, pl.String).alias(name) for name in ("etag", "listing", "error"))
+    ).with_columns(pl.lit(None, pl.String).alias(name) for name in ("etag", "listing", "error", "error_kind"))
     now = stored_time(2**62)
     assert now is not None
     listing_s = seconds_of(lambda: list_source(source))

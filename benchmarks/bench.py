@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 from dagster import DagsterInstance
 
+from benchmarks.automation import automation_section
 from benchmarks.decoding import Decoding
 from benchmarks.job import SHARD, Job, run_whole_job
 from benchmarks.report import Section, as_markdown, seconds_of, show
@@ -64,6 +65,7 @@ def main() -> None:
                 refresh_section(job, Path(folder)),
                 models_section(job),
                 hashing_section(Path(folder) / "hashing"),
+                automation_section(Path(folder) / "automation"),
             ]
     show(sections)
     RESULTS.write_text(as_markdown(sections), encoding="utf-8")

@@ -13,6 +13,7 @@ from curation_assets.raw_videos.listing import SourceError, list_source
 from curation_assets.settings import Settings
 from curation_assets.stage_asset import SHARD_FILES, Home, explaining
 from curation_assets.watching import Difference, compare, registered_files
+from resources.errors import EngineUnavailable, TransientError
 
 WHOLE = (dg.AssetKey("source_files"), dg.AssetKey("training_set"))  # not partitioned by shard
 PROMPTS = (dg.AssetKey("prompts"), dg.AssetKey("beautified_prompts"))  # partitioned by prompt file
@@ -33,18 +34,21 @@ def policy() -> dg.AutomationCondition:  # type: ignore[type-arg]
 
     `eager` would ignore code versions and rerun everything below an identical result. One level a tick: what is
     below is requested once the data above did change, in a run of its own, so that no run is requested twice.
-    A wish lasts until it is requested; one that arises while a request of the same shard runs outlasts that run. What
-    failed is requested again once an hour, however often the policy is evaluated.
+    A wish lasts until it is requested; one that arises while a request of the same shard runs outlasts that run. A
+    shard whose step or blocking check failed is requested again once an hour, however often the policy is evaluated;
+    until that check passes, what is made from the shard waits.
     """
     condition = dg.AutomationCondition
-    failed = condition.execution_failed() & condition.cron_tick_passed(RETRY_CRON)
-    changed = condition.any_deps_match(condition.data_version_changed()) | condition.code_version_changed()
-    wanted = changed | condition.newly_missing() | failed
+    data = condition.any_deps_match(condition.data_version_changed())
+    unsound = condition.any_checks_match(condition.check_failed(), blocking_only=True)
+    failed = condition.cron_tick_passed(RETRY_CRON) & (condition.execution_failed() | unsound)
+    wanted = data | condition.code_version_changed() | condition.newly_missing() | failed
+    # Each condition costs a walk over all shards, one on inputs as many as there are: so one for all that can be wrong.
+    unfit = condition.any_deps_match(condition.run_in_progress() | condition.missing() | unsound)
     return (
-        wanted.since(condition.newly_requested() & ~wanted)
+        wanted.since(condition.newly_requested() & ~data)
         & ~condition.in_progress()
-        & ~condition.any_deps_in_progress()
-        & ~condition.any_deps_match(condition.missing()).ignore(dg.AssetSelection.assets(*OPTIONAL))
+        & ~unfit.ignore(dg.AssetSelection.assets(*OPTIONAL))
     )
 
 
@@ -58,10 +62,10 @@ def with_policy(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefiniti
 
 
 def sensors(settings: Settings) -> list[dg.SensorDefinition]:
-    return [_policy_sensor(), _source_sensor(settings)]
+    return [policy_sensor(), _source_sensor(settings)]
 
 
-def _policy_sensor() -> dg.AutomationConditionSensorDefinition:
+def policy_sensor() -> dg.AutomationConditionSensorDefinition:
     return dg.AutomationConditionSensorDefinition(
         POLICY_SENSOR,
         target=dg.AssetSelection.all(),
@@ -111,7 +115,7 @@ def look(
         entries = list_source(settings.sources[name])
         now = dt.datetime.fromtimestamp(now_s, dt.UTC)
         found = compare(entries, registered_files(home.store(), name), settings.shards, now)
-    except SourceError as failure:
+    except (SourceError, TransientError, EngineUnavailable) as failure:
         return skip(f"source {name}: {failure}")
     if not found.size:
         asked.pop(name, None)

@@ -5,7 +5,6 @@ from typing import Any
 
 from resources.errors import EngineUnavailable
 
-
 GPU, CHAT = "gpu", "chat"
 POOLS: Mapping[str, str] = {"chat": CHAT}
 """Engine -> the concurrency pool of steps that use it: `gpu` where it needs one, `chat` where one server answers all.

@@ -1,5 +1,6 @@
 """Runs the assets in this process on the persistent Dagster instance of a home."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from dagster import DagsterInstance
 
 from curation_assets.beautified_prompts.assets import PROMPT_FILES
 from curation_assets.definitions import build_definitions
+from curation_assets.run_launcher import end_dead_runs
 from curation_assets.settings import Settings, SettingsError
 from curation_assets.stage_asset import RETRY_TAG, SHARDS
 
@@ -19,6 +21,7 @@ INSTANCE_SETTINGS = Path(__file__).parent.parent / "deployments" / "local" / "da
 SOURCE_FILES = dg.AssetKey("source_files")
 TRAINING_SET = dg.AssetKey("training_set")
 OF_PROMPTS = ("prompts", "beautified_prompts")
+_SHIPPED_BEFORE = {"4c4849b3b519ccd9b1b00801b54a459d0417e5e15e9a0ede0d5e8351fa9aecd7"}  # SHA-256 of older dagster.yaml
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -29,15 +32,17 @@ class NoInstanceError(SettingsError):
 def instance_folder(home: str) -> Path:
     """Where the home's Dagster instance lies, with its `dagster.yaml`; created where it is missing.
 
-    `DAGSTER_HOME` wins; a local home has it under `dagster/`. Raises NoInstanceError for a URL without it.
+    `DAGSTER_HOME` wins; a local home has it under `dagster/`. A `dagster.yaml` that an older version put there is
+    brought up to date, one that somebody changed is left. Raises NoInstanceError for a URL without DAGSTER_HOME.
     """
     named = os.environ.get("DAGSTER_HOME")
     if named is None and "://" in home:
         raise NoInstanceError(f"{home} is no local folder: set DAGSTER_HOME to a folder for Dagster's records")
     folder = Path(named or Path(home) / "dagster").absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "dagster.yaml").exists():
-        shutil.copy(INSTANCE_SETTINGS, folder / "dagster.yaml")
+    file = folder / "dagster.yaml"
+    if not file.exists() or hashlib.sha256(file.read_bytes()).hexdigest() in _SHIPPED_BEFORE:
+        shutil.copy(INSTANCE_SETTINGS, file)
     return folder
 
 
@@ -57,6 +62,7 @@ class HeadlessRun:
         self._graph = self._job.asset_layer.asset_graph
         self.instance = instance
         self.outcome = Outcome()
+        end_dead_runs(instance)
 
     @property
     def assets(self) -> list[str]:

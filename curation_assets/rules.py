@@ -369,8 +369,8 @@ def release_rules(release: Row, is_new: bool, clip_files: pl.Series, files: File
 
     The exports of a new release are read back; those of one that was there already are looked for.
     """
-    exports = list(zip(release["exports"], release["export_sha256"], strict=True))
     if is_new:
+        exports = list(zip(release["exports"], release["export_sha256"], strict=True))
         read = {path: files.read(path) for path, _ in exports}
         other = [path for path, sha256 in exports if hashlib.sha256(read[path]).hexdigest() != sha256]
         yield Finding("exports are those of the row", len(exports), other)
@@ -378,8 +378,8 @@ def release_rules(release: Row, is_new: bool, clip_files: pl.Series, files: File
         wrong = [f"{path} has {count}" for path, count in counts.items() if count != release["samples"]]
         yield Finding(f"exports hold {release['samples']} samples", len(exports), wrong)
     else:
-        gone = [path for path, _ in exports if files.size(path) is None]
-        yield Finding("exports are there", len(exports), gone)
+        gone = [path for path in release["exports"] if files.size(path) is None]
+        yield Finding("exports are there", len(release["exports"]), gone)
     folders = clip_files.str.replace(r"/[^/]*$", "").unique()
     there = {path for folder in folders for path in files.sizes(folder)}
     yield Finding("the clip of every sample is there", len(clip_files), sorted(set(clip_files) - there))

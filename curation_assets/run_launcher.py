@@ -7,8 +7,9 @@ good, and where runs queue up, as in the local deployment, none would start any 
 import os
 from pathlib import Path
 
-from dagster import DagsterEventType, DagsterInstance, DagsterRun, DefaultRunLauncher
+from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, DefaultRunLauncher, RunsFilter
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
 
 
 class LocalRunLauncher(DefaultRunLauncher):
@@ -25,6 +26,25 @@ class LocalRunLauncher(DefaultRunLauncher):
         return CheckRunHealthResult(
             WorkerStatus.FAILED, f"its process {pid} is gone; finished rows are kept, launch it again"
         )
+
+
+def end_dead_runs(instance: DagsterInstance) -> None:
+    """Fail the runs whose process is gone and give back the pool slots they hold.
+
+    The daemon does so too, some time later; where none runs, a step would wait for a killed run's slot for good. Does
+    nothing where another launcher decides which runs are alive.
+    """
+    launcher = instance.run_launcher
+    if not isinstance(launcher, LocalRunLauncher):
+        return
+    for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING])):
+        health = launcher.check_run_worker_health(run)
+        if health.status is WorkerStatus.FAILED:
+            instance.report_run_failed(run, health.msg)
+    holders = list(instance.event_log_storage.get_concurrency_run_ids())
+    if holders:
+        for run in instance.get_runs(RunsFilter(run_ids=holders, statuses=FINISHED_STATUSES)):
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def run_process(instance: DagsterInstance, run_id: str) -> int | None:

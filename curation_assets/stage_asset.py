@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from dagster_shared.record import replace
 
 from curation_assets.checks import check_results, check_specs
 from curation_assets.engines import pool_of
@@ -86,7 +87,7 @@ def stage_asset(
         @dg.multi_asset(
             name=compute.__name__,
             specs=[_spec(stage, group, kinds, compute.__doc__ or "") for stage in declared],
-            check_specs=[spec for stage in declared for spec in check_specs(stage.table)],
+            check_specs=[in_shards(spec, partitions) for stage in declared for spec in check_specs(stage.table)],
             partitions_def=partitions,
             can_subset=len(declared) > 1,
             pool=pool_of(name for stage in declared for name in (*stage.engines, str(stage.settings.get("engine")))),
@@ -100,6 +101,14 @@ def stage_asset(
         return StageAsset(tuple(declared), compute, materialize)
 
     return decorate
+
+
+def in_shards(spec: dg.AssetCheckSpec, partitions: dg.PartitionsDefinition) -> dg.AssetCheckSpec:
+    """The check with a result a shard, where else the last shard's would stand for all, also in the policy's eyes.
+
+    Not by the constructor, which warns that Dagster may change this yet.
+    """
+    return replace(spec, partitions_def=partitions)
 
 
 def _spec(stage: Stage, group: str, kinds: set[str], description: str) -> dg.AssetSpec:
@@ -135,9 +144,10 @@ def report_shards(instance: dg.DagsterInstance, asset: str, versions: Mapping[st
     )
     news = [shard for shard, version in versions.items() if told.get(shard, {}).get(DATA_VERSION_TAG) != version]
     for shard in news:
-        instance.report_runless_asset_event(
-            dg.AssetMaterialization(key, partition=shard, tags={DATA_VERSION_TAG: versions[shard]})
-        )
+        for event in (dg.AssetObservation, dg.AssetMaterialization):  # what staleness reads; what the policy reads
+            instance.report_runless_asset_event(
+                event(asset_key=key, partition=shard, tags={DATA_VERSION_TAG: versions[shard]})
+            )
     return news
 
 

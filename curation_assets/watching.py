@@ -16,7 +16,7 @@ from curation_assets.tables import SOURCE_FILES
 from resources.delta_store import DeltaStore
 
 Row = dict[str, Any]
-COMPARED = ["path", "source_uri", "size_bytes", "modified_at", "etag", "listing", "error"]
+COMPARED = ["path", "source_uri", "size_bytes", "modified_at", "etag", "listing", "error", "error_kind"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ def compare(entries: Iterable[Entry], registered: pl.DataFrame, limits: Shards, 
     """
     present = {row["path"]: row for row in registered.to_dicts()}
     fresh = now - dt.timedelta(seconds=limits.settle_s)
-    added, changed, seen = [], [], []
+    added: list[tuple[Any, ...]] = []
+    changed: list[tuple[Any, ...]] = []
+    seen: list[Row] = []
     for entry in entries:
         row = present.get(entry.path)
         seen.append({"path": entry.path, "error": entry.error or (row and row["error"])})
@@ -74,6 +76,8 @@ def compare(entries: Iterable[Entry], registered: pl.DataFrame, limits: Shards, 
 
 def _is_noted(entry: Entry, row: Row) -> bool:
     """Whether a registration would leave the row as it is; a file that it could not use is noted until it changes."""
+    if row["error_kind"] == "transient":
+        return False
     stamp = (entry.size_bytes, stored_time(entry.modified_ns), entry.etag)
     same_file = (row["size_bytes"], row["modified_at"], row["etag"]) == stamp and entry.error in (None, row["error"])
     return same_file and (row["source_uri"], row["listing"]) == (entry.source_uri, stored_listing(entry))

@@ -37,7 +37,9 @@ def _failure(failure: Exception) -> Exception:
     where = traceback.extract_tb(failure.__traceback__)[-1]
     place = f"{os.path.basename(where.filename)}:{where.lineno}"
     said = one_line(str(failure), _SAID_CHARACTERS)
-    return TransientError(f"unexpected {type(failure).__name__} at {place}: {said}; report it, with the file if you can")
+    return TransientError(
+        f"unexpected {type(failure).__name__} at {place}: {said}; report it, with the file if you can"
+    )
 
 
 def _end_with(parent: int) -> None:

@@ -63,9 +63,7 @@ def source_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         },
         check_specs=whole_table_specs(SOURCE_FILES),
     )
-    def source_files(
-        context: dg.AssetExecutionContext, config: Scan, home: Home
-    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # beside checks Dagster takes only the bare class
+    def source_files(context: dg.AssetExecutionContext, config: Scan, home: Home) -> dg.MaterializeResult:  # type: ignore[type-arg]  # beside checks Dagster takes only the bare class
         """One row is a file of a source, once per content it had.
 
         Lists the sources, hashes new and changed files and assigns each new video its shard.
@@ -99,7 +97,7 @@ def shard_files_specs() -> list[dg.AssetSpec]:
         dg.AssetSpec(
             SHARD_FILES,
             deps=[SOURCE_FILES.name],
-            description=f"One row is {SOURCE_FILES.row_is}: a shard's part of `source_files`.\n\nTold by `source_files`.",
+            description=f"One row is {SOURCE_FILES.row_is}.\n\nThe part of `source_files` in a shard; told by it.",
             group_name=GROUP,
             kinds={"python", "deltalake"},
             owners=OWNERS,

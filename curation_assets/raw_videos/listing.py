@@ -81,13 +81,14 @@ def _found(folder: Path, recursive: bool) -> Iterator[Entry]:
     def refuse(failure: OSError) -> None:
         raise SourceError(f"{failure.filename}: {failure.strerror}; make the folder readable") from failure
 
+    start = len(os.path.join(folder, ""))
     for current, folders, names in os.walk(folder, onerror=refuse):
         if not recursive:
             folders.clear()
         for name in names:
-            if Path(name).suffix.lower() in VIDEO_SUFFIXES:
-                path = Path(current) / name
-                yield _entry(str(path.relative_to(folder)), path, root)
+            if os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES:
+                path = os.path.join(current, name)
+                yield _entry(path[start:], path, root)
 
 
 def _stored(folder: str, recursive: bool) -> Iterator[Entry]:
@@ -121,7 +122,7 @@ def _object_entry(path: str, url: str, about: Mapping[str, Any] | None, listing:
     return Entry(path, url, about["size"], modified_ns, listing, etag=str(about.get("ETag", "")).strip('"') or None)
 
 
-def _entry(relative: str, path: Path, root: Path | None, listing: dict[str, Any] | None = None) -> Entry:
+def _entry(relative: str, path: str, root: Path | None, listing: dict[str, Any] | None = None) -> Entry:
     """`root`: the folder that links must not leave; None where the user named the file himself."""
     shown = relative.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     uri = os.path.abspath(path)
@@ -142,10 +143,13 @@ def _entry(relative: str, path: Path, root: Path | None, listing: dict[str, Any]
         return refused(f"no path can be so: it has {len(relative)} characters, or a zero among them; correct the row")
     if shown != relative:
         return refused("the file name is not UTF-8; rename the file")
-    if root is not None and not Path(os.path.realpath(path)).is_relative_to(root):
-        return refused("a link that leaves the source's folder; copy the file into it, or make its folder a source")
     try:
-        found = path.stat()
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode) or root is None:  # nothing above a file that was walked to is a link
+            if root is not None and not Path(os.path.realpath(path)).is_relative_to(root):
+                why = "a link that leaves the source's folder; copy the file into it, or make its folder a source"
+                return refused(why)
+            found = os.stat(path)
     except OSError as failure:
         return refused(f"{failure.strerror}; restore the file or correct its path")
     if not stat.S_ISREG(found.st_mode):
@@ -184,7 +188,7 @@ def _listed_entry(
 ) -> Entry:
     url = path if is_url(path) or not is_url(start) or path.startswith("/") else f"{start.rstrip('/')}/{path}"
     if not is_url(url):
-        return _entry(path, Path("." if is_url(start) else start) / path, None, row)
+        return _entry(path, os.path.join("." if is_url(start) else start, path), None, row)
     if refused := refusal(url):
         return Entry(path, url.partition("://")[0] + "://", None, None, row, refused)
     return _object_entry(path, url, in_folder(url.rpartition("/")[0]).get(url), row)

@@ -39,9 +39,7 @@ def selection_assets(settings: Settings) -> list[StageAsset]:
     )
 
     def selected(clip: Row) -> Row:
-        return decide(
-            clip["clip_id"], clip["video_id"], values(clip), filters, exclusion_reasons(clip["exclusion"])
-        )
+        return decide(clip["clip_id"], clip["video_id"], values(clip), filters, exclusion_reasons(clip["exclusion"]))
 
     @stage_asset(stage, settings, group=GROUP, kinds={"polars"})
     def clip_selection(work: list[Work], tools: Tools) -> Iterable[Done]:

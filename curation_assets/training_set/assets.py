@@ -102,9 +102,7 @@ def _training_set(settings: Settings, stages: Sequence[Stage]) -> dg.AssetsDefin
         metadata={"dagster/column_schema": column_schema(TRAINING_SET), "dagster/table_name": TRAINING_SET.name},
         check_specs=whole_table_specs(TRAINING_SET),
     )
-    def training_set(
-        context: dg.AssetExecutionContext, home: Home
-    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # beside checks Dagster takes only the bare class
+    def training_set(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult:  # type: ignore[type-arg]  # beside checks Dagster takes only the bare class
         """One row is a release: all shards' samples, exported, with the table versions they came from.
 
         Identical samples under identical settings are the release that is there already. What is missing, failed or

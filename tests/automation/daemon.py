@@ -115,13 +115,11 @@ class Daemon:
 
 
 @contextmanager
-def open_daemon(instance: dg.DagsterInstance) -> Iterator[Daemon]:
+def open_daemon(instance: dg.DagsterInstance, module: str = "curation_assets.definitions") -> Iterator[Daemon]:
     """A daemon that loads the definitions as they are now: settings and home are those of the environment."""
     for cached in (ReconstructableJob.get_definition, ReconstructableJob.get_repository_definition):
         cached.cache_clear()  # a process of its own, which a run has elsewhere, loads them anew
-    target = LoadableTargetOrigin(
-        executable_path=sys.executable, module_name="curation_assets.definitions", attribute="defs"
-    )
+    target = LoadableTargetOrigin(executable_path=sys.executable, module_name=module, attribute="defs")
     origin = InProcessCodeLocationOrigin(target, location_name="reelhouse")
     with WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget(origin)) as workspace:
         yield Daemon(instance, workspace)
@@ -139,6 +137,7 @@ def instance_in_memory(folder: Path) -> dg.DagsterInstance:
         compute_log_manager=NoOpComputeLogManager(),
         run_coordinator=DefaultRunCoordinator(),
         run_launcher=SyncInMemoryRunLauncher(),
+        settings={"telemetry": {"enabled": False}},
     )
 
 

@@ -60,7 +60,7 @@ def test_every_asset_has_its_rows(job: Job) -> None:
         "source_files": 3, "raw_videos": 3, "scenes": 9, "clips": 15, "frames": 8, "motion_scores": 8,
         "semantic_scores": 8, "aesthetic_scores": 0, "text_scores": 8, "technical_scores": 8, "clip_selection": 8,
         "captions": 7, "rewritten_captions": 7, "alignment_scores": 7, "sample_selection": 7, "clip_files": 7,
-        "training_manifest": 7, "training_set": 1,
+        "training_manifest": 7, "training_set": 1, "exclusions": 0, "takedowns": 0,
     }  # fmt: skip
     tables = {name: job.table(name) for name in job.versions()}
     assert {name: rows.height for name, rows in tables.items()} == expected
@@ -173,7 +173,7 @@ def test_dagster_instance_of_the_home_knows_the_runs(job: Job) -> None:
         assert metadata["delta_version"].value == job.versions()["captions"]
         logs = [log for run in runs for log in instance.all_logs(run.run_id, DagsterEventType.ASSET_CHECK_EVALUATION)]
         checks = [log.get_dagster_event().asset_check_evaluation_data for log in logs]
-        assert {check.asset_key.to_user_string() for check in checks} == partitioned
+        assert {check.asset_key.to_user_string() for check in checks} == set(session.runs.assets)
         assert all(check.passed for check in checks)
 
 
@@ -218,7 +218,8 @@ def test_corrupt_video_is_listed_and_the_command_says_so_by_its_status(new_job: 
     _, _, listed = done.stdout.partition("1 failed:")
     assert "raw_videos  broken.mp4: " in listed.splitlines()[1]
     assert "Traceback" not in done.stdout + done.stderr
-    assert set(new_job.versions()) == {"source_files", "raw_videos", "scenes"}, "--until stops after that asset"
+    made = {name for name in new_job.versions() if new_job.table(name).height}
+    assert made == {"source_files", "raw_videos", "scenes"}, "--until stops after that asset"
     assert new_job.table("scenes").filter(pl.col("error").is_null()).height == 1
 
 
@@ -231,7 +232,7 @@ def test_corrupt_video_is_listed_and_the_command_says_so_by_its_status(new_job: 
         (["run", "films", "--settings", "no.yaml"], "no.yaml: settings file not found"),
         (["run", "films", "--settings", "unknown.yaml"], "clips.min_length_s: unknown key (value 3)"),
         (["run", "films", "--settings", "crossed.yaml"], "min 9.0 is above max 1.0"),
-        (["run", "films", "--home", "a b"], "choose a folder named with ASCII letters"),
+        (["run", "films", "--home", "a b"], "choose a name of ASCII letters"),
         (["run", "absent"], "absent: no such folder or listing; check the path and that it is mounted"),
     ],
 )

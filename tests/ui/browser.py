@@ -39,7 +39,7 @@ def chromium() -> str | None:
 class Browser:
     """One page of a Chromium of its own; use it as a context manager."""
 
-    def __init__(self, width: int = 1600, height: int = 1000) -> None:
+    def __init__(self, width: int = 1600, height: int = 1400) -> None:
         self._size = f"{width},{height}"
         self._ids = itertools.count(1)
         self._open = ExitStack()

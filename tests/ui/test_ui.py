@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from curation_assets.stage_asset import SHARD_FILES
 from curation_assets.tables import TABLES
 from tests import videos
 from tests.ui.browser import Browser, chromium
@@ -47,7 +48,7 @@ def test_the_webserver_serves_every_table_as_an_asset(address: str) -> None:
     query = urllib.parse.urlencode({"query": "{ assetNodes { assetKey { path } repository { location { name } } } }"})
     with urllib.request.urlopen(f"{address}/graphql?{query}") as answer:
         nodes = json.load(answer)["data"]["assetNodes"]
-    assert {node["assetKey"]["path"][0] for node in nodes} == set(TABLES)
+    assert {node["assetKey"]["path"][0] for node in nodes} == {*TABLES, SHARD_FILES}
     assert {node["repository"]["location"]["name"] for node in nodes} == {"reelhouse"}
 
 
