@@ -33,7 +33,7 @@ demo: setup  ## sample videos to a training manifest, then where to look
 	$(BIN)/reelhouse run $(DEMO_HOME)/samples --name samples --home $(DEMO_HOME) --settings deployments/demo/curation.yaml
 
 test: lint  ## lint, then every test
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

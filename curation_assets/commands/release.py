@@ -61,7 +61,7 @@ def _marks(release: Release) -> list[str]:
     if release["retired_at"] is not None:
         marks.append(f"retired {release['retired_at']:%Y-%m-%d}")
     if release["forgotten"]:
-        marks.append(f"{len(release['forgotten'])} videos taken down since")
+        marks.append(f"videos taken down since: {len(release['forgotten'])}")
     return marks
 
 
@@ -171,14 +171,14 @@ def print_reproduction(console: Console, found: Reproduction, release: Release, 
         )
     states = Counter(file.state for file in found.clip_files)
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    _say(console, f"It needs {len(found.clip_files)} clip files of {_gb(found)} GB: {counts or 'none'}")
+    _say(console, f"It needs {len(found.clip_files)} clip files of {_mb(found)} MB: {counts or 'none'}")
     wrong = [file for file in found.clip_files if file.state != "present"]
     lines = [f"{file.state}: {file.path}, {file.bytes} bytes in its row" for file in wrong]
     _lines(console, "", lines)
 
 
-def _gb(found: Reproduction) -> str:
-    return f"{sum(file.bytes or 0 for file in found.clip_files) / 1e9:.3g}"
+def _mb(found: Reproduction) -> str:
+    return f"{sum(file.bytes or 0 for file in found.clip_files) / 1e6:,.1f}"
 
 
 def _settings(changes: Sequence[tuple[str, object, object]] | None) -> list[str]:

@@ -20,6 +20,7 @@ from curation_assets.trace import DECISIONS, MANIFEST, TEXTS, Row, Story, trace
 from resources.errors import InputError
 
 INDENT = "  "
+RUN_CHARACTERS = 8  # as the UI shows runs
 
 
 def run(options: argparse.Namespace) -> int:
@@ -76,7 +77,7 @@ def _section(title: str, facts: Iterable[str]) -> Sequence[str]:
 def _made(row: Row) -> str:
     """When and by which run."""
     when = f"{row['computed_at']:%Y-%m-%d %H:%M:%S}" if row.get("computed_at") else ""
-    return ", ".join(part for part in (when, f"run {row['run_id']}" if row.get("run_id") else "") if part)
+    return ", ".join(part for part in (when, f"run {row['run_id'][:RUN_CHARACTERS]}" if row.get("run_id") else "") if part)
 
 
 def _or(value: Any, form: str = "", unit: str = "") -> str:
@@ -256,7 +257,7 @@ def _release(row: Row) -> str:
     else:
         state = "holds it" if row["holds"] else "may hold it: neither its manifest nor its exports can be read"
     retired = f", retired {row['retired_at']:%Y-%m-%d}" if row["retired_at"] else ""
-    return f"{row['release']}  {row['made_at']:%Y-%m-%d %H:%M:%S}{retired}: {state}  [run {row['run_id']}]"
+    return f"{row['release']}  {row['made_at']:%Y-%m-%d %H:%M:%S}{retired}: {state}  [run {row['run_id'][:RUN_CHARACTERS]}]"
 
 
 def _earlier(row: Row) -> str:

@@ -207,7 +207,7 @@ def test_a_release_that_held_a_video_taken_down_is_not_whole_and_leaves_it_out(
     assert video.encode() not in (tmp_path / "again" / "train.jsonl").read_bytes()
     assert aged.diff(0, 1).gone == {}, "the pinned rows are there as long as nobody removes them"
     _, listed, _ = command("release", "list", "--home", tmp_path / "home")
-    assert "1 videos taken down since" in listed
+    assert "videos taken down since: 1" in listed
     status, said, _ = command("release", "reproduce", name, "--to", tmp_path / "third", "--home", tmp_path / "home")
     assert status == 1
     assert f"{3 - found.samples} of 3 samples are gone" in said

@@ -1,0 +1,26 @@
+"""Starts the files that take longest first, so that no worker is left alone with one of them at the end."""
+
+import pytest
+
+LONGEST = (  # goes with `--no-loadscope-reorder`: xdist would start those with the most tests
+    "tests/object_store/test_remote_job.py",
+    "tests/faults/test_kills.py",
+    "tests/faults/test_daemon.py",
+    "tests/faults/test_disk_files_and_clock.py",
+    "tests/pipeline/test_changes.py",
+    "tests/training_set/test_releases.py",
+    "tests/automation/test_policy.py",
+    "tests/faults/test_chat_server.py",
+    "tests/pipeline/test_bad_input.py",
+    "tests/ui/test_ui.py",
+    "tests/pipeline/test_interruptions.py",
+    "tests/pipeline/test_whole_job.py",
+    "tests/pipeline/test_takedown.py",
+    "tests/pipeline/test_exclusions.py",
+    "tests/clip_files/test_encoding.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
