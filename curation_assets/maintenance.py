@@ -35,6 +35,7 @@ from curation_assets.tables import (
     Table,
 )
 from resources.delta_store import Conflict, DeltaStore
+from resources.errors import TransientError
 from resources.files import Files, Found
 
 RECORD = "maintenance.json"
@@ -43,7 +44,6 @@ KEPT_IN = ("frames", "clips", "exports")
 NAMED_IN = {FRAMES.name: "frames_path", CLIP_FILES.name: "file_path", TRAINING_MANIFEST.name: "file_path"}
 DECISIONS = (EXCLUSIONS, TAKEDOWNS)  # outlive the video, which may come back
 LOG_KEPT = dt.timedelta(days=30)  # delta-rs's own default; commits say who wrote what
-MAX_CONFLICTS = 20
 
 _NEVER = dt.datetime.min.replace(tzinfo=dt.UTC)
 _ALWAYS = dt.datetime.max.replace(tzinfo=dt.UTC)
@@ -167,25 +167,20 @@ class _Maintenance:
         removed: set[str] = set()
         for (shard,), rows in found.group_by("shard", maintain_order=True):
             if not self._report.dry_run and not self._replace(table, str(shard), ~of_gone):
-                self._leave(f"{table.name} {shard}: rows of vanished videos, since others kept changing the shard")
                 continue
             removed |= set(rows.get_column("video"))
             self._upkeep(table.name).rows_removed += rows.height
         return removed
 
     def _replace(self, table: Table, shard: str, keep: pl.Expr) -> bool:
-        for _ in range(MAX_CONFLICTS):
-            handle = self._store.open(table.name, table.schema)
-            before = self._store.read(handle, list(table.schema), shard)
-            after = before.filter(keep.fill_null(True))
-            if after.height == before.height:
-                return True
-            try:
-                self._store.replace(handle, after, shard, {"shard": shard, "removed": "rows of vanished videos"})
-            except Conflict:
-                continue
-            return True
-        return False
+        note = {"shard": shard, "removed": "rows of vanished videos"}
+        kept = keep.fill_null(True)
+        try:
+            self._store.change(table.name, table.schema, shard, lambda rows: rows.filter(kept), note)
+        except TransientError as failure:
+            self._leave(f"rows of vanished videos: {failure}")
+            return False
+        return True
 
     def _rows(self, table: Table, columns: list[str | pl.Expr], keep: pl.Expr | None = None) -> pl.DataFrame:
         try:

@@ -10,7 +10,7 @@ import polars as pl
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from curation_assets.tables import TABLES, TRAINING_SET
-from resources.delta_store import Conflict, DeltaStore
+from resources.delta_store import DeltaStore
 from resources.errors import InputError
 
 Release = dict[str, Any]
@@ -113,19 +113,18 @@ def pinned_versions(store: DeltaStore) -> dict[str, set[int]]:
 
 def retire(store: DeltaStore, name: str) -> Release:
     """Let go of a release's table versions: maintenance may delete them. Its row and exports stay."""
-    while True:
-        release = find_release(store, name)
-        if release["retired_at"] is not None:
-            return release
-        table = store.open(TRAINING_SET.name, TRAINING_SET.schema)
-        retired_at = dt.datetime.now(dt.UTC)
-        rows = store.read(table, list(TRAINING_SET.schema)).with_columns(
-            retired_at=pl.when(pl.col("release") == release["release"])
-            .then(pl.lit(retired_at, TRAINING_SET.schema["retired_at"]))
-            .otherwise("retired_at")
-        )
-        try:
-            store.replace(table, rows, PARTITION, {"retired": release["release"]})
-        except Conflict:
-            continue
-        return {**release, "retired_at": retired_at}
+    release = find_release(store, name)
+    if release["retired_at"] is not None:
+        return release
+    retired_at = dt.datetime.now(dt.UTC)
+    at = pl.when((pl.col("release") == release["release"]) & pl.col("retired_at").is_null()).then(
+        pl.lit(retired_at, TRAINING_SET.schema["retired_at"])
+    )
+    store.change(
+        TRAINING_SET.name,
+        TRAINING_SET.schema,
+        PARTITION,
+        lambda rows: rows.with_columns(retired_at=at.otherwise("retired_at")),
+        {"retired": release["release"]},
+    )
+    return {**release, "retired_at": retired_at}

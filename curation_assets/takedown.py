@@ -28,10 +28,7 @@ from curation_assets.stage_asset import DATA_VERSION_TAG
 from curation_assets.tables import SOURCE_FILES, TABLES, TRAINING_SET, Table
 from curation_assets.trace import holds
 from resources.delta_redaction import Holds, held_in, redact, redact_files
-from resources.delta_store import Conflict
-from resources.errors import TransientError
 
-MAX_CONFLICTS = 20
 _NOT_OF_VIDEOS = ("training_set", "takedowns", "prompts", "beautified_prompts")
 OF_VIDEO = tuple(table for name, table in TABLES.items() if name not in (*_NOT_OF_VIDEOS, SOURCE_FILES.name))
 MEDIA = ("frames", "clips")
@@ -156,19 +153,10 @@ def _forget_table(home: OpenHome, table: Table, video: Item, done: Takedown) -> 
 
 def _remove_rows(home: OpenHome, table: Table, video: Item) -> int:
     which = _of(video.id)(table.schema.names()).fill_null(False)
-    for _ in range(MAX_CONFLICTS):
-        handle = home.store.snapshot(table.name)
-        before = home.store.read(handle, table.schema.names(), video.shard)
-        after = before.filter(~which)
-        if after.height == before.height:
-            return 0
-        with suppress(Conflict):
-            home.store.replace(handle, after, video.shard, {"shard": str(video.shard)})
-            return before.height - after.height
-    raise TransientError(
-        f"{table.name} {video.shard}: other writers changed this shard {MAX_CONFLICTS} times meanwhile; stop the runs "
-        "of this shard and give the command again"
-    )
+    shard = str(video.shard)
+    home.store.snapshot(table.name)  # a table that isn't there has no rows, and need not be made
+    done = home.store.change(table.name, table.schema, shard, lambda rows: rows.filter(~which), {"shard": shard})
+    return done.before.height - done.after.height
 
 
 def _media_files(home: OpenHome, video: Item) -> list[str]:
@@ -187,20 +175,17 @@ def _media_files(home: OpenHome, video: Item) -> list[str]:
 def _mark_releases(home: OpenHome, video: Item) -> list[str]:
     """Note in each release that held the video that it is gone; returns those releases."""
     held = [release["release"] for release in all_releases(home.store) if holds(home, release, video)]
-    for _ in range(MAX_CONFLICTS):
-        if not held:
-            return []
-        handle = home.store.snapshot(TRAINING_SET.name)
-        before = home.store.read(handle, TRAINING_SET.schema.names())
+    if held:
         marked = pl.col("forgotten").fill_null([]).list.set_union([video.id])
-        is_held = pl.col("release").is_in(held)
-        after = before.with_columns(forgotten=pl.when(is_held).then(marked).otherwise("forgotten"))
-        if after.equals(before):
-            return held
-        with suppress(Conflict):
-            home.store.replace(handle, after, RELEASES, {"forgotten": video.id})
-            return held
-    raise TransientError(f"other runs made {MAX_CONFLICTS} releases meanwhile; give the command again")
+        forgotten = pl.when(pl.col("release").is_in(held)).then(marked).otherwise("forgotten")
+        home.store.change(
+            TRAINING_SET.name,
+            TRAINING_SET.schema,
+            RELEASES,
+            lambda rows: rows.with_columns(forgotten=forgotten),
+            {"forgotten": video.id},
+        )
+    return held
 
 
 def _exports(home: OpenHome) -> list[str]:

@@ -3,8 +3,9 @@
 import random
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -12,10 +13,12 @@ from arro3.core import Table
 from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from resources.errors import TransientError
 from resources.object_store import is_url, unavailable
 
 PARTITION = "shard"
 _CREATE_ATTEMPTS = 12
+_CHANGE_ATTEMPTS = 20
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _PROPERTIES = {"delta.enableExpiredLogCleanup": "false"}  # else versions of a month ago become unreadable
 _COMMIT_RETRIES = 100  # of commits by writers of other shards, which delta-rs sees don't conflict
@@ -28,6 +31,15 @@ class Conflict(Exception):
 
 class IncompatibleTable(Exception):
     """A table of another version of the program; the message names the columns."""
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Rows before and after a change, and the version they are in."""
+
+    before: pl.DataFrame
+    after: pl.DataFrame
+    version: int
 
 
 class DeltaStore:
@@ -113,6 +125,34 @@ class DeltaStore:
                 raise unavailable(handle.table_uri.rstrip("/"), failure) from None
             raise OSError(f"table {handle.table_uri} can't be written: {_in_one_line(failure)}") from None
         return int(handle.version())
+
+    def change(
+        self,
+        table: str,
+        schema: pl.Schema,
+        shard: str | None,
+        edit: Callable[[pl.DataFrame], pl.DataFrame],
+        note: Mapping[str, str],
+    ) -> Changed:
+        """Put what `edit` makes of the shard's rows (None: of all rows) in their place; no commit where it is the same.
+
+        On a conflict the rows are read and edited again. Raises TransientError where others keep changing them, and
+        OSError as `replace`.
+        """
+        for _ in range(_CHANGE_ATTEMPTS):
+            handle = self.open(table, schema)
+            before = self.read(handle, schema.names(), shard)
+            after = edit(before)
+            if after.equals(before):
+                return Changed(before, before, int(handle.version()))
+            try:
+                return Changed(before, after, self.replace(handle, after, shard, note))
+            except Conflict:
+                continue
+        raise TransientError(
+            f"{table}{f' {shard}' if shard else ''}: others changed its rows {_CHANGE_ATTEMPTS} times meanwhile; stop "
+            "their runs and try again"
+        )
 
     def upgrade(self, table: str, schema: pl.Schema) -> list[str]:
         """Add the columns of `schema` that an existing table lacks, null in its rows; returns their names.

@@ -77,7 +77,11 @@ def _section(title: str, facts: Iterable[str]) -> Sequence[str]:
 def _made(row: Row) -> str:
     """When and by which run."""
     when = f"{row['computed_at']:%Y-%m-%d %H:%M:%S}" if row.get("computed_at") else ""
-    return ", ".join(part for part in (when, f"run {row['run_id'][:RUN_CHARACTERS]}" if row.get("run_id") else "") if part)
+    return ", ".join(part for part in (when, _run(row.get("run_id"))) if part)
+
+
+def _run(run_id: str | None) -> str:
+    return f"run {run_id[:RUN_CHARACTERS]}" if run_id else ""
 
 
 def _or(value: Any, form: str = "", unit: str = "") -> str:
@@ -257,7 +261,7 @@ def _release(row: Row) -> str:
     else:
         state = "holds it" if row["holds"] else "may hold it: neither its manifest nor its exports can be read"
     retired = f", retired {row['retired_at']:%Y-%m-%d}" if row["retired_at"] else ""
-    return f"{row['release']}  {row['made_at']:%Y-%m-%d %H:%M:%S}{retired}: {state}  [run {row['run_id'][:RUN_CHARACTERS]}]"
+    return f"{row['release']}  {row['made_at']:%Y-%m-%d %H:%M:%S}{retired}: {state}  [{_run(row['run_id'])}]"
 
 
 def _earlier(row: Row) -> str:

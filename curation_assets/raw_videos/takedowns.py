@@ -8,10 +8,7 @@ import polars as pl
 
 from curation_assets.stage_asset import OWNERS, SHARDS, column_schema
 from curation_assets.tables import TAKEDOWNS
-from resources.delta_store import Conflict, DeltaStore
-from resources.errors import TransientError
-
-MAX_CONFLICTS = 20
+from resources.delta_store import DeltaStore
 
 
 def takedown_specs() -> list[dg.AssetSpec]:
@@ -31,27 +28,22 @@ def takedown_specs() -> list[dg.AssetSpec]:
 
 def take_down(store: DeltaStore, video_id: str, shard: str, reason: str | None) -> None:
     """Note that the video must not come back; the first note of a video stands."""
-    for _ in range(MAX_CONFLICTS):
-        handle = store.open(TAKEDOWNS.name, TAKEDOWNS.schema)
-        before = store.read(handle, list(TAKEDOWNS.schema), shard)
-        if video_id in before.get_column("video_id"):
-            return
-        now = dt.datetime.now(dt.UTC)
-        row = {
-            "video_id": video_id,
-            "reason": reason,
-            "taken_down_on": now.date().isoformat(),
-            "shard": shard,
-            "input_fingerprint": video_id,
-            "computed_at": now,
-        }
-        after = pl.concat([before, pl.DataFrame([row], schema=TAKEDOWNS.schema)])
-        try:
-            store.replace(handle, after, shard, {"shard": shard})
-        except Conflict:
-            continue
-        return
-    raise TransientError(f"others changed the takedowns of {shard} {MAX_CONFLICTS} times meanwhile; try again")
+    now = dt.datetime.now(dt.UTC)
+    row = {
+        "video_id": video_id,
+        "reason": reason,
+        "taken_down_on": now.date().isoformat(),
+        "shard": shard,
+        "input_fingerprint": video_id,
+        "computed_at": now,
+    }
+
+    def noted(rows: pl.DataFrame) -> pl.DataFrame:
+        if video_id in rows.get_column("video_id"):
+            return rows
+        return pl.concat([rows, pl.DataFrame([row], schema=TAKEDOWNS.schema)])
+
+    store.change(TAKEDOWNS.name, TAKEDOWNS.schema, shard, noted, {"shard": shard})
 
 
 def taken_down(store: DeltaStore) -> dict[str, dict[str, Any]]:

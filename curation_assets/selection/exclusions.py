@@ -12,10 +12,7 @@ from curation_assets.refresh import Row, data_version
 from curation_assets.stage_asset import OWNERS, SHARDS, column_schema
 from curation_assets.tables import EXCLUSIONS
 from curation_assets.units import Frames
-from resources.delta_store import Conflict, DeltaStore
-from resources.errors import TransientError
-
-MAX_CONFLICTS = 20
+from resources.delta_store import DeltaStore
 
 
 @dataclass(frozen=True)
@@ -105,14 +102,10 @@ def exclusion_reasons(exclusion: str | None) -> Sequence[str]:
 
 
 def _change(store: DeltaStore, shard: str, decided: Callable[[list[Row]], list[Row]]) -> Change:
-    for _ in range(MAX_CONFLICTS):
-        handle = store.open(EXCLUSIONS.name, EXCLUSIONS.schema)
-        before = store.read(handle, list(EXCLUSIONS.schema), shard).sort("excluded_id")
-        after = pl.DataFrame(decided(before.to_dicts()), schema=EXCLUSIONS.schema, orient="row").sort("excluded_id")
-        changed = not after.equals(before)
-        try:
-            version = store.replace(handle, after, shard, {"shard": shard}) if changed else handle.version()
-        except Conflict:
-            continue
-        return Change(shard, changed, version, data_version(after, EXCLUSIONS), after.height)
-    raise TransientError(f"others changed the exclusions of {shard} {MAX_CONFLICTS} times meanwhile; try again")
+    def edit(rows: pl.DataFrame) -> pl.DataFrame:
+        made = pl.DataFrame(decided(rows.to_dicts()), schema=EXCLUSIONS.schema, orient="row")
+        return rows if made.equals(rows) else made.sort("excluded_id")
+
+    done = store.change(EXCLUSIONS.name, EXCLUSIONS.schema, shard, edit, {"shard": shard})
+    changed = done.after is not done.before
+    return Change(shard, changed, done.version, data_version(done.after, EXCLUSIONS), done.after.height)

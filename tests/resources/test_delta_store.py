@@ -240,3 +240,25 @@ def test_a_home_that_cannot_be_made_is_said_at_once(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match=r"table scores can't be created: .*file/tables/scores.*Not a directory"):
         opened(DeltaStore(str(tmp_path / "file")))
+
+
+def test_a_change_is_made_again_on_the_rows_that_another_writer_left(store: DeltaStore) -> None:
+    schema = pl.Schema({"name": pl.String, "shard": pl.String})
+
+    def rows(*names: str) -> pl.DataFrame:
+        return pl.DataFrame({"name": names, "shard": ["s"] * len(names)}, schema=schema)
+
+    store.replace(store.open("names", schema), rows("a"), "s", {})
+    seen: list[int] = []
+
+    def add_one(before: pl.DataFrame) -> pl.DataFrame:
+        if not seen:
+            store.replace(store.open("names", schema), pl.concat([before, rows("other")]), "s", {})
+        seen.append(before.height)
+        return pl.concat([before, rows("mine")])
+
+    done = store.change("names", schema, "s", add_one, {})
+
+    assert seen == [1, 2]
+    assert sorted(store.read(store.snapshot("names"), ["name"], "s")["name"]) == ["a", "mine", "other"]
+    assert store.change("names", schema, "s", lambda before: before, {}).version == done.version
