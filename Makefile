@@ -33,7 +33,8 @@ demo: setup  ## sample videos to a training manifest, then where to look
 	$(BIN)/reelhouse run $(DEMO_HOME)/samples --name samples --home $(DEMO_HOME) --settings deployments/demo/curation.yaml
 
 test: lint  ## lint, then every test
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
+	@# a process more than there are cores, since tests wait for servers, daemons and workers
+	$(BIN)/pytest -n $$(($$(nproc) + 1)) --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

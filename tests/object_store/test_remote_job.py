@@ -1,5 +1,6 @@
 """The whole job with home and source on an object store gives the rows of the local one, after any fault too."""
 
+import datetime as dt
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -7,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import polars as pl
@@ -15,9 +17,12 @@ from dagster import DagsterInstance
 from deltalake.exceptions import TableNotFoundError
 
 from curation_assets.headless import HeadlessRun
-from curation_assets.settings import parse_settings
+from curation_assets.home import open_home
+from curation_assets.maintenance import maintain
+from curation_assets.settings import Maintenance, parse_settings
 from curation_assets.tables import TABLES
 from resources.delta_store import DeltaStore
+from resources.errors import TransientError
 from resources.files import Files
 from resources.object_store import filesystem
 from tests import videos
@@ -251,3 +256,47 @@ def test_a_store_that_fails_now_and_then_is_not_noticed(
     assert sum(request.faulted for request in proxy.requests) >= 10
     proxy.fault = None
     assert rows(steps.home, "scenes").equals(rows(str(local.home), "scenes"))
+
+
+def bursts(seed: int) -> Decide:
+    """Now and then some requests in a row fail, are throttled, come late or break off."""
+    random = Random(seed)
+    left, fault = 0, Fault()
+
+    def decide(method: str, path: str) -> Fault | None:
+        nonlocal left, fault
+        if left:
+            left -= 1
+        elif random.random() < 0.01:
+            left = random.choice([0, 5, 40])
+            statuses = [Fault(status=status) for status in (403, 500, 503)]
+            fault = random.choice([*statuses, Fault(refuse=True), Fault(delay_s=0.1), Fault(cut_after=0)])
+        else:
+            return None
+        return fault
+
+    return decide
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_after_random_faults_one_refresh_gives_the_same_rows_and_maintenance_leaves_no_orphan(
+    bucket: str, source: str, local: LocalJob, instance: DagsterInstance, proxy: Proxy, seed: int
+) -> None:
+    home = f"{bucket}/home"
+    proxy.fault = bursts(seed)
+    with suppress(TransientError):  # the store can't be reached at all
+        run_job(home, source, instance)
+    assert any(request.faulted for request in proxy.requests), seed
+    proxy.fault = None
+
+    assert run_job(home, source, instance).outcome.step_failures == []
+    assert_same(home, local)
+
+    opened = open_home(home)
+    for times in (1, 2):  # what one maintenance finds unnamed the next takes away
+        maintain(opened.store, opened.files, Maintenance(), dt.datetime.now(dt.UTC) + times * dt.timedelta(days=3650))
+    assert_same(home, local)
+    assert [found.path for found in opened.files.found("staging")] == []
+    for folder, table, column in (("frames", "frames", "frames_path"), ("clips", "clip_files", "file_path")):
+        named = set(opened.store.read(opened.store.snapshot(table), [column])[column])
+        assert {found.path for found in opened.files.found(folder)} == named
