@@ -86,7 +86,7 @@ def _found(folder: Path, recursive: bool) -> Iterator[Entry]:
         if not recursive:
             folders.clear()
         for name in names:
-            if name[name.rfind(".", 1) :].lower() in VIDEO_SUFFIXES:  # as pathlib's suffix, which takes ten times as long
+            if name[name.rfind(".", 1) :].lower() in VIDEO_SUFFIXES:  # pathlib takes ten times as long
                 path = os.path.join(current, name)
                 yield _entry(path[start:], path, root)
 
