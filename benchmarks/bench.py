@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from dagster import DagsterInstance
 
 from benchmarks.automation import automation_section
 from benchmarks.decoding import Decoding
 from benchmarks.job import SHARD, Job, run_whole_job
 from benchmarks.report import Section, as_markdown, seconds_of, show
-from curation_assets.headless import HeadlessRun, instance_folder
+from curation_assets.headless import HeadlessRun, open_instance
 from curation_assets.refresh import Context, Done, Row, Stage, Work, refresh
 from curation_assets.scores.text import frame_positions
 from curation_assets.settings import Shards, Source, load_settings, parse_settings
@@ -53,8 +52,7 @@ def main() -> None:
     make_sample_videos(SAMPLES)
     with tempfile.TemporaryDirectory(prefix="reelhouse-bench-") as folder:
         home = f"{folder}/home"
-        os.environ["DAGSTER_HOME"] = str(instance_folder(home))
-        with DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
+        with open_instance(home) as instance:
             job = Job(home, instance, load_settings(SETTINGS_FILE))
             run_whole_job(job, SAMPLES)
             decoding = Decoding.measure(job)

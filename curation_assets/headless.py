@@ -46,6 +46,13 @@ def instance_folder(home: str) -> Path:
     return folder
 
 
+def open_instance(home: str) -> DagsterInstance:
+    """The home's Dagster instance, to be closed by `with`; the environment names it from then on."""
+    folder = str(instance_folder(home))
+    os.environ["DAGSTER_HOME"] = folder
+    return DagsterInstance.from_config(folder)
+
+
 @dataclass
 class Outcome:
     """What runs did: the metadata of each materialization, and the messages of failed steps."""

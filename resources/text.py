@@ -18,6 +18,11 @@ def without_controls(text: str) -> str:
     return " ".join(_CONTROLS.sub(" ", in_unicode(text)).split())
 
 
+def printable(text: str) -> str:
+    """Every character that does not print as a question mark, so that none goes unseen; a file name could use them."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def in_unicode(text: str) -> str:
     """Half characters (lone surrogates), which no table can hold, as question marks."""
     return text.encode("utf-8", "replace").decode()

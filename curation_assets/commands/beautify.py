@@ -3,16 +3,13 @@
 import argparse
 import hashlib
 import os
-import sys
 from collections.abc import Mapping
-
-from dagster import DagsterInstance
 
 from curation_assets.beautified_prompts.beautifying import beautifier_of, beautify_prompts, unchanged
 from curation_assets.beautified_prompts.reading import read_prompts
-from curation_assets.commands import FAILED, OK, summary, wrong_use
+from curation_assets.commands import FAILED, OK, failed, summary, wrong_use
 from curation_assets.commands.terminal import source_name, terminal
-from curation_assets.headless import OF_PROMPTS, HeadlessRun, instance_folder
+from curation_assets.headless import OF_PROMPTS, HeadlessRun, open_instance
 from curation_assets.home import open_home
 from curation_assets.language import language_model
 from curation_assets.settings import Beautifying, Settings, SettingsError, home_path, load_settings
@@ -29,8 +26,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         print(beautify_one(options.prompt, section))
     except (EngineUnavailable, InputError, TransientError) as failure:
-        print(f"reelhouse: {failure}", file=sys.stderr)
-        return FAILED
+        return failed(str(failure))
     return OK
 
 
@@ -42,10 +38,8 @@ def _beautify_file(settings: Settings, options: argparse.Namespace) -> int:
         return wrong_use(str(failure))
     console = terminal()
     home = home_path()
-    folder = instance_folder(home)
-    os.environ["DAGSTER_HOME"] = str(folder)
     name = options.name or source_name(file, options.column)
-    with DagsterInstance.from_config(str(folder)) as instance:
+    with open_instance(home) as instance:
         job = HeadlessRun(settings, home, instance)
         job.prompts(name, {"path": file, "column": options.column}, options.retry_failed)
         summary.print_assets(console, job.outcome.materialized)

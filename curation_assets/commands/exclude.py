@@ -2,15 +2,12 @@
 
 import argparse
 import getpass
-import os
 
-from dagster import DagsterInstance
 from rich.console import Console
 
 from curation_assets.commands import OK, wrong_use
-from curation_assets.commands.summary import printable
-from curation_assets.commands.terminal import terminal
-from curation_assets.headless import instance_folder
+from curation_assets.commands.terminal import say, terminal
+from curation_assets.headless import open_instance
 from curation_assets.home import OpenHome, open_home
 from curation_assets.lookup import find_item
 from curation_assets.selection.exclusions import Change, Excluded, exclude, exclusions, include_again
@@ -34,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         item = find_item(home.store, options.item)
     except InputError as unknown:
-        return wrong_use("\n".join(printable(line) for line in str(unknown).splitlines()))
+        return wrong_use(str(unknown))
     if item.shard is None:
         return wrong_use(f"{item.id}: belongs to no shard, so there is nothing to leave out")
     what = Excluded(item.kind, item.id, item.video_id, item.shard)
@@ -64,9 +61,7 @@ def _account() -> str | None:
 
 def _tell_dagster(home: str, change: Change) -> None:
     """The automation refreshes what is made from a shard whose exclusions changed."""
-    folder = instance_folder(home)
-    os.environ["DAGSTER_HOME"] = str(folder)
-    with DagsterInstance.from_config(str(folder)) as instance:
+    with open_instance(home) as instance:
         report_shards(instance, EXCLUSIONS.name, {change.shard: change.data_version})
 
 
@@ -75,6 +70,6 @@ def _print_list(console: Console, home: OpenHome) -> None:
     for row in rows.iter_rows(named=True):
         by = f" by {row['excluded_by']}" if row["excluded_by"] else ""
         line = f"{row['excluded_on']}  {row['kind']} {row['excluded_id']}  shard {row['shard']}{by}: {row['reason']}"
-        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+        say(console, line)
     if rows.is_empty():
         console.print("Nothing is excluded.")

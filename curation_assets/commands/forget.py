@@ -1,16 +1,13 @@
 """`reelhouse forget`: take a video down."""
 
 import argparse
-import os
 import sys
 
-from dagster import DagsterInstance
 from rich.console import Console
 
-from curation_assets.commands import FAILED, OK, wrong_use
-from curation_assets.commands.summary import printable
-from curation_assets.commands.terminal import terminal
-from curation_assets.headless import instance_folder
+from curation_assets.commands import FAILED, OK, failed, wrong_use
+from curation_assets.commands.terminal import say, terminal
+from curation_assets.headless import open_instance
 from curation_assets.home import open_home
 from curation_assets.lookup import find_item
 from curation_assets.settings import home_path
@@ -24,13 +21,11 @@ def run(options: argparse.Namespace) -> int:
     try:
         video = find_item(home.store, options.video)
     except InputError as unknown:
-        return wrong_use("\n".join(printable(line) for line in str(unknown).splitlines()))
+        return wrong_use(str(unknown))
     if video.kind == "clip":
         return wrong_use(f"{video.id}: a clip; forget takes down its whole video {video.video_id}, name that")
     console = terminal()
-    folder = instance_folder(place)
-    os.environ["DAGSTER_HOME"] = str(folder)
-    with DagsterInstance.from_config(str(folder)) as instance:
+    with open_instance(place) as instance:
         _print_holdings(console, video.id, holdings(home, video, instance))
         if not options.yes and not _confirmed(video.id):
             console.print("Nothing was removed.")
@@ -42,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _confirmed(video_id: str) -> bool:
     if not sys.stdin.isatty():
-        print("reelhouse: there is nobody to ask; give --yes to remove it", file=sys.stderr)
+        failed("there is nobody to ask; give --yes to remove it")
         return False
     return input(f"This can't be undone. Type the first four characters of {video_id} to go on: ") == video_id[:4]
 
@@ -59,7 +54,8 @@ def _print_holdings(console: Console, video_id: str, found: Holdings) -> None:
     ]
     if found.runs_under_way:
         facts.append(f"  {len(found.runs_under_way)} runs are under way; wait for them first")
-    _say(console, facts)
+    for fact in facts:
+        say(console, fact)
 
 
 def _print_takedown(console: Console, video_id: str, done: Takedown) -> None:
@@ -76,9 +72,5 @@ def _print_takedown(console: Console, video_id: str, done: Takedown) -> None:
         f"{table}: versions before {oldest} can't be opened any more, since the log no longer reaches back to the first"
         for table, oldest in done.shortened.items()
     ]
-    _say(console, [*facts, *(f"LEFT: {left}" for left in done.left)])
-
-
-def _say(console: Console, facts: list[str]) -> None:
-    for fact in facts:
-        console.print(printable(fact), markup=False, highlight=False, soft_wrap=True)
+    for fact in (*facts, *(f"LEFT: {left}" for left in done.left)):
+        say(console, fact)

@@ -2,15 +2,13 @@
 
 import argparse
 import datetime as dt
-import sys
 
 from rich import box
 from rich.console import Console
 from rich.table import Table as TerminalTable
 
-from curation_assets.commands import FAILED, OK
-from curation_assets.commands.summary import printable
-from curation_assets.commands.terminal import terminal
+from curation_assets.commands import OK, failed
+from curation_assets.commands.terminal import say, terminal
 from curation_assets.home import open_home
 from curation_assets.maintenance import MaintenanceReport, maintain
 from curation_assets.settings import home_path, load_settings
@@ -25,8 +23,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         report = maintain(home.store, home.files, settings, dt.datetime.now(dt.UTC), options.dry_run)
     except (OSError, TransientError) as failure:
-        print(f"reelhouse: {printable(str(failure))}; run it again, it goes on from there", file=sys.stderr)
-        return FAILED
+        return failed(f"{failure}; run it again, it goes on from there")
     _print(terminal(), report)
     return OK
 
@@ -53,7 +50,7 @@ def _print(console: Console, report: MaintenanceReport) -> None:
         lines.append(f"rows of {len(report.vanished_videos)} vanished videos {done} removed")
     lines += [f"left: {what}" for what in report.left]
     for line in lines or ["Nothing to do."]:
-        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+        say(console, line)
 
 
 def _change(before: object, after: object) -> str:

@@ -9,8 +9,7 @@ from rich.table import Table as TerminalTable
 
 from curation_assets.commands import FAILED, OK, wrong_use
 from curation_assets.commands.arguments import cannot_be_named, named_source, overridden
-from curation_assets.commands.summary import printable
-from curation_assets.commands.terminal import terminal
+from curation_assets.commands.terminal import say, terminal
 from curation_assets.plan import Figure, Plan, make_plan
 from curation_assets.settings import Source, home_path, load_settings
 
@@ -50,9 +49,9 @@ def print_plan(console: Console, plan: Plan) -> None:
     console.print(table)
     for line in plan.lines:
         for reason, count in line.reasons.most_common(LISTED_REASONS):
-            console.print(printable(f"  {line.asset}: {count} {reason}"), markup=False, highlight=False, soft_wrap=True)
+            say(console, f"  {line.asset}: {count} {reason}")
     for problem in plan.problems:
-        console.print(printable(f"Can't be scanned: {problem}"), markup=False, highlight=False, soft_wrap=True)
+        say(console, f"Can't be scanned: {problem}")
     for sentence in _notes(plan):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 

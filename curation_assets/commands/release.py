@@ -1,7 +1,6 @@
 """`reelhouse release`: which releases there are, what is in one, what two differ in and why, and one made again."""
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,9 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as TerminalTable
 
-from curation_assets.commands import FAILED, OK, wrong_use
-from curation_assets.commands.summary import printable
-from curation_assets.commands.terminal import terminal
+from curation_assets.commands import FAILED, OK, failed, wrong_use
+from curation_assets.commands.terminal import say, terminal
 from curation_assets.home import OpenHome, open_home
 from curation_assets.releases import Release, TablesAt, all_releases, find_release, retire, versions_of
 from curation_assets.settings import Settings, home_path
@@ -25,6 +23,7 @@ from curation_assets.training_set.release import released_samples, settings_text
 from curation_assets.training_set.reproduce import Reproduction, reproduce
 from resources.errors import InputError
 from resources.files import Files
+from resources.text import printable
 
 LISTED = 20
 
@@ -34,8 +33,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         return int(ACTIONS[options.action](console, home, options))
     except InputError as failure:
-        print(f"reelhouse: {printable(str(failure))}", file=sys.stderr)
-        return FAILED
+        return failed(str(failure))
 
 
 def _list(console: Console, home: OpenHome, _: argparse.Namespace) -> int:
@@ -69,7 +67,7 @@ def _show(console: Console, home: OpenHome, options: argparse.Namespace) -> int:
     release = find_release(home.store, options.release)
     tables = TablesAt(home.store, versions_of(release))
     made = f"{release['computed_at']:%Y-%m-%d %H:%M}"
-    _say(console, f"{release['release']}, made {made} UTC: {release['samples']} samples")
+    say(console, f"{release['release']}, made {made} UTC: {release['samples']} samples")
     _lines(console, "Marks:", _marks(release))
     _lines(console, "Taken down since:", release["forgotten"] or ())
     departures = setting_changes(settings_text(Settings()), release["settings"])
@@ -105,7 +103,7 @@ def _reproduce(console: Console, home: OpenHome, options: argparse.Namespace) ->
 
 def _retire(console: Console, home: OpenHome, options: argparse.Namespace) -> int:
     release = retire(home.store, options.release)
-    _say(console, f"{release['release']} is retired: `reelhouse maintain` may delete the table versions it pins.")
+    say(console, f"{release['release']} is retired: `reelhouse maintain` may delete the table versions it pins.")
     return OK
 
 
@@ -141,17 +139,17 @@ def _gap(gap: Gap) -> str:
 def print_diff(console: Console, found: Diff, limit: int | None) -> None:
     """Counts by cause, then clips with their figures, at most `limit`."""
     counts = ", ".join(f"{found.count(how)} {how}" for how in ("entered", "left", "changed"))
-    _say(console, f"From {found.before} to {found.after}: {counts}, {found.unchanged} as they were.")
+    say(console, f"From {found.before} to {found.after}: {counts}, {found.unchanged} as they were.")
     for name, count in found.gone.items():
-        _say(console, f"{name}: {count} samples are gone with videos that were taken down, and aren't compared.")
+        say(console, f"{name}: {count} samples are gone with videos that were taken down, and aren't compared.")
     if found.settings is None:
-        _say(console, "One of them doesn't hold its settings.")
+        say(console, "One of them doesn't hold its settings.")
     _lines(console, "Settings that differ:", _settings(found.settings))
     _counts(console, "why", Counter({f"{how}: {what}": n for (how, what), n in found.causes().items()}))
     for change in found.changes[:limit]:
-        _say(console, f"{change.how:8} {change.clip_id}")
+        say(console, f"{change.how:8} {change.clip_id}")
         for cause in change.causes:
-            _say(console, f"    {cause.what}" + (f"; {cause.detail}" if cause.detail else ""))
+            say(console, f"    {cause.what}" + (f"; {cause.detail}" if cause.detail else ""))
     if limit is not None and len(found.changes) > limit:
         console.print(f"and {len(found.changes) - limit} more; --all lists them")
 
@@ -159,19 +157,19 @@ def print_diff(console: Console, found: Diff, limit: int | None) -> None:
 def print_reproduction(console: Console, found: Reproduction, release: Release, folder: Path) -> None:
     for export in found.exports:
         state = {True: "as released", False: "OTHER BYTES than released", None: "no hash was recorded"}
-        _say(console, f"{folder / export.name}  {state[export.as_released]}  {export.sha256}")
+        say(console, f"{folder / export.name}  {state[export.as_released]}  {export.sha256}")
     if any(export.as_released is False for export in found.exports) and not found.taken_down:
-        _say(console, f"Released with {release['written_by']}, made again with polars {pl.__version__}.")
+        say(console, f"Released with {release['written_by']}, made again with polars {pl.__version__}.")
     if found.taken_down:
         gone = release["samples"] - found.samples
-        _say(
+        say(
             console,
             f"It can't be made whole again: {gone} of {release['samples']} samples are gone, since these videos were "
             f"taken down: {', '.join(found.taken_down)}",
         )
     states = Counter(file.state for file in found.clip_files)
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    _say(console, f"It needs {len(found.clip_files)} clip files of {_mb(found)} MB: {counts or 'none'}")
+    say(console, f"It needs {len(found.clip_files)} clip files of {_mb(found)} MB: {counts or 'none'}")
     wrong = [file for file in found.clip_files if file.state != "present"]
     lines = [f"{file.state}: {file.path}, {file.bytes} bytes in its row" for file in wrong]
     _lines(console, "", lines)
@@ -200,8 +198,4 @@ def _lines(console: Console, title: str, lines: Iterable[str]) -> None:
     if listed and title:
         console.print(title)
     for line in listed:
-        _say(console, f"  {line}")
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        say(console, f"  {line}")

@@ -1,19 +1,17 @@
 """`reelhouse run`: register a source and materialize every asset, shard by shard."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 import polars as pl
-from dagster import DagsterInstance
 from rich.console import Console
 
 from curation_assets.commands import FAILED, OK, summary, wrong_use
 from curation_assets.commands.arguments import cannot_be_named, named_source, overridden
 from curation_assets.commands.release import print_gaps
 from curation_assets.commands.terminal import terminal
-from curation_assets.headless import HeadlessRun, instance_folder
+from curation_assets.headless import HeadlessRun, open_instance
 from curation_assets.home import open_home
 from curation_assets.settings import home_path, load_settings
 from curation_assets.tables import SOURCE_FILES
@@ -26,10 +24,8 @@ def run(options: argparse.Namespace) -> int:
         return wrong_use(problem)
     console = terminal()
     home = home_path()
-    folder = instance_folder(home)
-    os.environ["DAGSTER_HOME"] = str(folder)
 
-    with DagsterInstance.from_config(str(folder)) as instance:
+    with open_instance(home) as instance:
         job = HeadlessRun(settings, home, instance)
         if options.until and options.until not in job.assets:
             return wrong_use(f"--until {options.until}: no such asset; choose one of {', '.join(job.assets)}")

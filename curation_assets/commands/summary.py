@@ -14,6 +14,7 @@ from curation_assets.settings import Settings, result_settings
 from curation_assets.tables import TABLES
 from curation_assets.training_set.reasons import kind_of
 from resources.delta_store import DeltaStore
+from resources.text import printable
 
 COUNTS = ("inputs", "computed", "reused", "failed", "blocked")
 LISTED_FAILURES = 100
@@ -89,11 +90,6 @@ def print_failures(console: Console, listed: Sequence[tuple[str, str, str]]) -> 
         console.print(f"  {escape(printable(named + error))}", soft_wrap=True)
     if len(listed) > LISTED_FAILURES:
         console.print(f"  and {len(listed) - LISTED_FAILURES} more; they are the rows with `error` in the tables")
-
-
-def printable(text: str) -> str:
-    """Without control characters, which a file name could use to write to the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def print_samples(console: Console, store: DeltaStore) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from resources.object_store import is_url
+from resources.text import printable
 
 
 def terminal() -> Console:
@@ -21,6 +22,11 @@ def terminal() -> Console:
     )
     progress.setLevel(logging.INFO)
     return console
+
+
+def say(console: Console, text: str) -> None:
+    """A line as it stands, whatever is in it, without breaks that a script would have to undo."""
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def source_name(source: str, column: str = "") -> str:

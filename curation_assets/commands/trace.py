@@ -11,8 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from curation_assets.commands import OK, wrong_use
-from curation_assets.commands.summary import printable
-from curation_assets.commands.terminal import terminal
+from curation_assets.commands.terminal import say, terminal
 from curation_assets.home import open_home
 from curation_assets.lookup import find_item
 from curation_assets.settings import home_path
@@ -28,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         item = find_item(home.store, options.item)
     except InputError as unknown:
-        return wrong_use("\n".join(printable(line) for line in str(unknown).splitlines()))
+        return wrong_use(str(unknown))
     story = trace(home, item)
     if options.json:
         json.dump(asdict(story), sys.stdout, indent=2, default=_plain)
@@ -44,7 +43,7 @@ def _plain(value: Any) -> str:
 
 def _print(console: Console, story: Story) -> None:
     for line in lines(story):
-        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+        say(console, line)
 
 
 def lines(story: Story) -> list[str]:
