@@ -4,6 +4,7 @@ import hashlib
 import json
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from deltalake.exceptions import TableNotFoundError
@@ -79,6 +80,7 @@ def _read_marker(files: Files) -> dict[str, Any]:
     return {}
 
 
+@cache
 def _columns() -> str:
     """Names the columns of all tables: a change of them makes the tables be looked through."""
     schemas = {name: {column: str(dtype) for column, dtype in table.schema.items()} for name, table in TABLES.items()}

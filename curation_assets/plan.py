@@ -231,7 +231,7 @@ def _counted_as(stage: Stage) -> str | None:
 
 def _source_line(found: Registration, hashing: Counter[str], past: "_Past") -> Line:
     tally = Tally(units=found.hashed, reused=found.files - found.hashed, reasons=hashing)
-    rate = past.seconds_per_byte
+    rate = past.rate(SOURCE_FILES.name, "hashed_bytes")
     mean = None if rate is None else rate * found.hashed_bytes / max(found.hashed, 1)
     return Line(SOURCE_FILES.name, SOURCE_FILES.name, tally, tally, mean)
 
@@ -269,24 +269,10 @@ class _Past:
             self._earlier[name] = earlier_stages(stage, self.before.notes(name))
         return self._earlier[name]
 
-    def rate(self, table: str) -> float | None:
-        """s a unit, over the table's last commits."""
-        timed = [
-            (int(note["computed"]), float(note["seconds"]))
-            for note in self.before.notes(table)
-            if int(note.get("computed", 0))
-        ]
+    def rate(self, table: str, per: str = "computed") -> float | None:
+        """s a unit of `per`, over the table's last commits."""
+        timed = [(int(note[per]), float(note["seconds"])) for note in self.before.notes(table) if int(note.get(per, 0))]
         return sum(seconds for _, seconds in timed) / sum(units for units, _ in timed) if timed else None
-
-    @cached_property
-    def seconds_per_byte(self) -> float | None:
-        """Of listing and hashing."""
-        timed = [
-            (int(note["hashed_bytes"]), float(note["seconds"]))
-            for note in self.before.notes(SOURCE_FILES.name)
-            if int(note.get("hashed_bytes", 0))
-        ]
-        return sum(seconds for _, seconds in timed) / sum(size for size, _ in timed) if timed else None
 
     @cached_property
     def contents(self) -> dict[int, list[Row]]:

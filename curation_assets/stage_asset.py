@@ -128,6 +128,27 @@ def _spec(stage: Stage, group: str, kinds: set[str], description: str) -> dg.Ass
     )
 
 
+def told_spec(table: Table, group: str, told: str, name: str | None = None, **options: Any) -> dg.AssetSpec:
+    """An asset that no run makes: a table, or the part of it named `name`, of whose shards `report_shards` tells.
+
+    `told` says who changes it; `options` are further ones of the spec.
+    """
+    return dg.AssetSpec(
+        name or table.name,
+        description=f"One row is {table.row_is}.\n\n{told}",
+        group_name=group,
+        kinds={"python", "deltalake"},
+        owners=OWNERS,
+        partitions_def=SHARDS,
+        metadata={
+            "dagster/column_schema": column_schema(table),
+            "dagster/table_name": table.name,
+            **options.pop("metadata", {}),
+        },
+        **options,
+    )
+
+
 def _told_by(table: str) -> dg.AssetKey:
     """The asset whose data version says whether a shard's part of the table changed."""
     return dg.AssetKey(_TOLD_BY.get(table, table))

@@ -25,6 +25,7 @@ from curation_assets.stage_asset import (
     require_name,
     require_same_settings,
     stage_asset,
+    told_spec,
 )
 from curation_assets.tables import RAW_VIDEOS, SOURCE_FILES
 from curation_assets.tools import Tools
@@ -94,19 +95,13 @@ def shard_files_specs() -> list[dg.AssetSpec]:
     """What a registration says of each shard, so that a new video doesn't make all shards look out of date."""
     same = {name: [dg.TableColumnDep(SOURCE_FILES.name, name)] for name in SOURCE_FILES.stage_columns}
     return [
-        dg.AssetSpec(
+        told_spec(
+            SOURCE_FILES,
+            GROUP,
+            "The part of `source_files` in a shard; told by it.",
             SHARD_FILES,
             deps=[SOURCE_FILES.name],
-            description=f"One row is {SOURCE_FILES.row_is}.\n\nThe part of `source_files` in a shard; told by it.",
-            group_name=GROUP,
-            kinds={"python", "deltalake"},
-            owners=OWNERS,
-            partitions_def=SHARDS,
-            metadata={
-                "dagster/column_schema": column_schema(SOURCE_FILES),
-                "dagster/column_lineage": dg.TableColumnLineage(same),
-                "dagster/table_name": SOURCE_FILES.name,
-            },
+            metadata={"dagster/column_lineage": dg.TableColumnLineage(same)},
         )
     ]
 

@@ -6,24 +6,14 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from curation_assets.stage_asset import OWNERS, SHARDS, column_schema
+from curation_assets.stage_asset import told_spec
 from curation_assets.tables import TAKEDOWNS
 from resources.delta_store import DeltaStore
 
 
 def takedown_specs() -> list[dg.AssetSpec]:
     """The list as an asset that nothing but people changes."""
-    return [
-        dg.AssetSpec(
-            TAKEDOWNS.name,
-            description=f"One row is {TAKEDOWNS.row_is}.\n\nWritten by `reelhouse forget`; most shards have none.",
-            group_name="raw_videos",
-            kinds={"python", "deltalake"},
-            owners=OWNERS,
-            partitions_def=SHARDS,
-            metadata={"dagster/column_schema": column_schema(TAKEDOWNS), "dagster/table_name": TAKEDOWNS.name},
-        )
-    ]
+    return [told_spec(TAKEDOWNS, "raw_videos", "Written by `reelhouse forget`; most shards have none.")]
 
 
 def take_down(store: DeltaStore, video_id: str, shard: str, reason: str | None) -> None:

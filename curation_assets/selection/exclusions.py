@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from curation_assets.refresh import Row, data_version
-from curation_assets.stage_asset import OWNERS, SHARDS, column_schema
+from curation_assets.stage_asset import told_spec
 from curation_assets.tables import EXCLUSIONS
 from curation_assets.units import Frames
 from resources.delta_store import DeltaStore
@@ -38,17 +38,7 @@ class Change:
 
 def exclusion_specs() -> list[dg.AssetSpec]:
     """The decisions as an asset that nothing but people changes."""
-    return [
-        dg.AssetSpec(
-            EXCLUSIONS.name,
-            description=f"One row is {EXCLUSIONS.row_is}.\n\nWritten by `reelhouse exclude`; most shards have none.",
-            group_name="selection",
-            kinds={"python", "deltalake"},
-            owners=OWNERS,
-            partitions_def=SHARDS,
-            metadata={"dagster/column_schema": column_schema(EXCLUSIONS), "dagster/table_name": EXCLUSIONS.name},
-        )
-    ]
+    return [told_spec(EXCLUSIONS, "selection", "Written by `reelhouse exclude`; most shards have none.")]
 
 
 def exclude(store: DeltaStore, what: Excluded, reason: str, by: str | None) -> Change:
