@@ -17,6 +17,7 @@ from dagster._core.launcher.sync_in_memory_run_launcher import SyncInMemoryRunLa
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.remote_representation.external import RemoteRepository, RemoteSensor
 from dagster._core.run_coordinator import DefaultRunCoordinator
+from dagster._core.scheduler import DagsterDaemonScheduler
 from dagster._core.storage.event_log import InMemoryEventLogStorage
 from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
@@ -87,18 +88,15 @@ class Daemon:
             ticks.append(requests)
         raise AssertionError(f"still requesting: {ticks[-3:]}")
 
-    def computed(self, since: int = 0) -> Counter[tuple[str, str]]:
-        """Rows computed by asset and shard in all runs but the first `since`."""
-        rows: Counter[tuple[str, str]] = Counter()
+    def counted(self, what: str, since: int = 0) -> Counter[str]:
+        """Rows computed, or whatever else a materialization counts, by asset in all runs but the first `since`."""
+        rows: Counter[str] = Counter()
         for run in self.instance.get_runs(ascending=True)[since:]:
             for entry in self.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
                 made = entry.asset_materialization
-                if made is not None and made.partition and "computed" in made.metadata:
-                    rows[made.asset_key.to_user_string(), made.partition] += made.metadata["computed"].value  # type: ignore[operator]
+                if made is not None and what in made.metadata:
+                    rows[made.asset_key.to_user_string()] += made.metadata[what].value  # type: ignore[operator]
         return +rows
-
-    def run_count(self) -> int:
-        return self.instance.get_runs_count()
 
     def stale(self) -> set[tuple[str, str]]:
         """The assets and shards that the UI marks as out of date."""
@@ -122,7 +120,16 @@ def open_daemon(instance: dg.DagsterInstance, module: str = "curation_assets.def
     target = LoadableTargetOrigin(executable_path=sys.executable, module_name=module, attribute="defs")
     origin = InProcessCodeLocationOrigin(target, location_name="reelhouse")
     with WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget(origin)) as workspace:
-        yield Daemon(instance, workspace)
+        daemon = Daemon(instance, workspace)
+        for tick in instance.get_ticks(daemon.sensor.get_remote_origin_id(), daemon.sensor.selector_id, limit=1):
+            daemon.now_s = max(daemon.now_s, tick.timestamp)  # the clock goes on where an earlier daemon's stood
+        yield daemon
+
+
+class _Schedules(SqliteScheduleStorage):
+    """Keeps no evaluations for the UI, which cost a tenth of a tick."""
+
+    supports_auto_materialize_asset_evaluations = False
 
 
 def instance_in_memory(folder: Path) -> dg.DagsterInstance:
@@ -133,12 +140,24 @@ def instance_in_memory(folder: Path) -> dg.DagsterInstance:
         local_artifact_storage=LocalArtifactStorage(str(folder)),
         run_storage=InMemoryRunStorage(),
         event_storage=InMemoryEventLogStorage(),
-        schedule_storage=SqliteScheduleStorage.from_local(str(folder / "schedules")),
+        schedule_storage=_Schedules.from_local(str(folder / "schedules")),
+        scheduler=DagsterDaemonScheduler(),
         compute_log_manager=NoOpComputeLogManager(),
         run_coordinator=DefaultRunCoordinator(),
         run_launcher=SyncInMemoryRunLauncher(),
         settings={"telemetry": {"enabled": False}},
     )
+
+
+def copy_records(source: dg.DagsterInstance, target: dg.DagsterInstance) -> None:
+    """What is in memory of one instance to another, empty one; the rest lies in its folder."""
+    for stored, empty in (
+        (source.run_storage, target.run_storage),
+        (source.event_log_storage, target.event_log_storage),
+    ):
+        assert isinstance(stored, InMemoryRunStorage | InMemoryEventLogStorage)
+        assert isinstance(empty, InMemoryRunStorage | InMemoryEventLogStorage)
+        stored._held_conn.connection.driver_connection.backup(empty._held_conn.connection.driver_connection)
 
 
 def _requests(requests: list[dg.RunRequest]) -> Requests:
