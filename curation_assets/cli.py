@@ -120,7 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     forget.add_argument("--reason", metavar="TEXT", help="why; kept with the video_id")
     forget.add_argument("--yes", action="store_true", help="don't ask")
 
-    commands.add_parser("settings", parents=[shared], help="print the settings in force")
+    settings = commands.add_parser("settings", parents=[shared], help="print the settings in force, and their origins")
+    settings.add_argument("--changed", action="store_true", help="only those that a file sets")
+    settings.add_argument("--json", action="store_true", help="values without origins, as JSON")
     return parser
 
 

@@ -435,16 +435,27 @@ def _problem(error: Any) -> str:
     return f"{key}: {message}, found {error['input']!r}"
 
 
-def load_settings(file: str | None = None) -> Settings:
-    """The settings of `file`, else of `CURATION_SETTINGS`, else of the local deployment, else the defaults.
+def settings_file(file: str | None = None) -> Path | None:
+    """The file that is read: `file`, else that of `CURATION_SETTINGS`, else the local deployment's, else none.
 
-    Raises SettingsError when a named file is missing, is no YAML, or doesn't validate.
+    Raises SettingsError when a named file is missing.
     """
     named = file or os.environ.get("CURATION_SETTINGS")
     path = Path(named or DEFAULT_SETTINGS_FILE)
-    if not path.exists():
-        if named:
-            raise SettingsError(f"{path}: settings file not found; check --settings or CURATION_SETTINGS")
+    if path.exists():
+        return path
+    if named:
+        raise SettingsError(f"{path}: settings file not found; check --settings or CURATION_SETTINGS")
+    return None
+
+
+def load_settings(file: str | None = None) -> Settings:
+    """The settings of `settings_file`, the defaults where there is none.
+
+    Raises SettingsError when a named file is missing, is no YAML, or doesn't validate.
+    """
+    path = settings_file(file)
+    if path is None:
         return Settings()
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
