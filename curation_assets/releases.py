@@ -3,10 +3,12 @@
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
+from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from curation_assets.tables import TABLES, TRAINING_SET
@@ -21,17 +23,20 @@ MAX_COLLECTS = 20
 
 @dataclass(frozen=True)
 class TablesAt:
-    """The tables as they were at `versions`; one that wasn't there yet has no rows."""
+    """The tables as they were at `versions`; one that wasn't there yet has no rows. Each is opened once."""
 
     store: DeltaStore
     versions: Mapping[str, int]
+    _handles: dict[str, DeltaTable] = field(default_factory=dict, repr=False, compare=False)
 
     def scan(self, table: str) -> pl.LazyFrame:
         """Rows of every shard. Raises InputError where the version is gone."""
         if table not in self.versions:
             return pl.LazyFrame(schema=TABLES[table].schema)
         try:
-            return self.store.scan(self.store.snapshot(table, self.versions[table]))
+            if table not in self._handles:
+                self._handles[table] = self.store.snapshot(table, self.versions[table])
+            return self.store.scan(self._handles[table])
         except DeltaError as failure:
             raise self._gone(table, failure) from None
 
@@ -51,25 +56,25 @@ class TablesAt:
         )
 
 
-def versions_now(store: DeltaStore) -> dict[str, int]:
-    """The version of every table but `training_set`, all of one moment.
+def tables_now(store: DeltaStore) -> TablesAt:
+    """Every table but `training_set`, all of one moment.
 
     Collected until two collections in a row agree: then no table changed from the end of the first to the start of
     the second. Where writers never pause the last collection is returned; `gaps.py` finds rows that don't agree.
     """
+    handles: dict[str, DeltaTable] = {}
     before: dict[str, int] = {}
     for _ in range(MAX_COLLECTS):
-        versions = {}
         for table in TABLES:
-            try:
-                versions[table] = int(store.snapshot(table).version())
-            except TableNotFoundError:
+            if table == TRAINING_SET.name:
                 continue
-        versions.pop(TRAINING_SET.name, None)
+            with suppress(TableNotFoundError):
+                handles[table] = store.newest(table, handles.get(table))
+        versions = {table: int(handle.version()) for table, handle in handles.items()}
         if versions == before:
             break
         before = versions
-    return before
+    return TablesAt(store, before, handles)
 
 
 def all_releases(store: DeltaStore) -> list[Release]:

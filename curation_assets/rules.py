@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import polars as pl
+from deltalake import DeltaTable
 
 from curation_assets.refresh import Report, Stage
 from curation_assets.spot_checks import clip_is_as_described, frames_are_as_described
@@ -127,6 +128,7 @@ class Shard:
         self.report = report
         self.shard = report.shard
         self._store = store
+        self._opened: dict[str, DeltaTable] = {}
         self._read: dict[tuple[str, tuple[str, ...]], pl.DataFrame] = {}
 
     def rows(self, *columns: str, table: str | None = None) -> pl.DataFrame:
@@ -139,14 +141,18 @@ class Shard:
         name = table or self.report.table
         wanted = tuple(dict.fromkeys([*columns, "error"]))
         if (name, wanted) not in self._read:
+            self._read[name, wanted] = self._store.read(self._open(name), list(wanted), self.shard)
+        return self._read[name, wanted]
+
+    def _open(self, name: str) -> DeltaTable:
+        if name not in self._opened:
             versions = {**self.report.made_from, self.report.table: self.report.version}
-            opened = (
+            self._opened[name] = (
                 self._store.snapshot(name, versions[name])
                 if name in versions
                 else self._store.open(name, TABLES[name].schema)
             )
-            self._read[name, wanted] = self._store.read(opened, list(wanted), self.shard)
-        return self._read[name, wanted]
+        return self._opened[name]
 
 
 def broken_rules(shard: Shard, stage: Stage, files: Files, pool: WorkerPool) -> Iterator[Finding]:

@@ -20,7 +20,10 @@ PARTITION = "shard"
 _CREATE_ATTEMPTS = 12
 _CHANGE_ATTEMPTS = 20
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_PROPERTIES = {"delta.enableExpiredLogCleanup": "false"}  # else versions of a month ago become unreadable
+_PROPERTIES = {
+    "delta.enableExpiredLogCleanup": "false",  # else versions of a month ago become unreadable
+    "delta.checkpointInterval": "10",  # to open a table is to read the commits since; two requests each from a store
+}
 _COMMIT_RETRIES = 100  # of commits by writers of other shards, which delta-rs sees don't conflict
 _OBJECT_STORE = {"retry_timeout": "30s", "connect_timeout": "5s"}  # else it tries an address for 3 minutes
 
@@ -68,7 +71,7 @@ class DeltaStore:
             except TableNotFoundError:
                 pass
             try:
-                DeltaTable.create(
+                return DeltaTable.create(
                     self.location(table),
                     schema=_delta_schema(schema),
                     partition_by=[PARTITION],
@@ -89,6 +92,14 @@ class DeltaStore:
         """A handle on one version of an existing table. Raises TableNotFoundError."""
         with self._reaching(table):
             return DeltaTable(self.location(table), version=version, storage_options=self._options)
+
+    def newest(self, table: str, handle: DeltaTable | None) -> DeltaTable:
+        """A handle on the newest version, with as few requests as can be where there is an older one."""
+        if handle is None:
+            return self.snapshot(table)
+        with self._reaching(table):
+            handle.update_incremental()
+        return handle
 
     def scan(self, handle: DeltaTable, shard: str | None = None) -> pl.LazyFrame:
         """The rows of the handle's version, of one shard or of all."""

@@ -3,13 +3,13 @@
 import pytest
 
 LONGEST = (  # goes with `--no-loadscope-reorder`: xdist would start those with the most tests
-    "tests/object_store/test_remote_job.py",
     "tests/faults/test_kills.py",
+    "tests/object_store/test_store_faults.py",
+    "tests/pipeline/test_changes.py",
+    "tests/object_store/test_remote_job.py",
     "tests/faults/test_daemon.py",
     "tests/faults/test_disk_files_and_clock.py",
-    "tests/pipeline/test_changes.py",
     "tests/training_set/test_releases.py",
-    "tests/automation/test_policy.py",
     "tests/faults/test_chat_server.py",
     "tests/pipeline/test_bad_input.py",
     "tests/ui/test_ui.py",

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from curation_assets.refresh import Stage, data_version
-from curation_assets.releases import PARTITION, TablesAt, versions_now
+from curation_assets.releases import PARTITION, TablesAt, tables_now
 from curation_assets.settings import Settings, result_settings, settings_hash
 from curation_assets.tables import TRAINING_MANIFEST, TRAINING_SET
 from curation_assets.training_set.exports import exports
@@ -51,7 +51,7 @@ def make_release(store: DeltaStore, files: Files, settings: Settings, stages: Se
     for _ in range(MAX_CONFLICTS):
         table = store.open(TRAINING_SET.name, TRAINING_SET.schema)
         before = store.read(table, list(TRAINING_SET.schema))
-        tables = TablesAt(store, versions_now(store))
+        tables = tables_now(store)
         samples = released_samples(tables)
         gaps = find_gaps(stages, tables)
         if samples.is_empty():

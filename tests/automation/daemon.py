@@ -1,11 +1,12 @@
 """Dagster's own daemon over a job: its real ticks and backfills, with runs executed in this process."""
 
 import logging
+import sqlite3
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -134,7 +135,7 @@ class _Schedules(SqliteScheduleStorage):
 
 def instance_in_memory(folder: Path) -> dg.DagsterInstance:
     """An instance whose daemons can run, with the records in memory: a hundred commits a run are slow on a disk."""
-    return dg.DagsterInstance(
+    instance = dg.DagsterInstance(
         instance_type=InstanceType.PERSISTENT,
         ref=InstanceRef.from_dir(str(folder)),
         local_artifact_storage=LocalArtifactStorage(str(folder)),
@@ -147,17 +148,23 @@ def instance_in_memory(folder: Path) -> dg.DagsterInstance:
         run_launcher=SyncInMemoryRunLauncher(),
         settings={"telemetry": {"enabled": False}},
     )
+    for name, connection in _in_memory(instance).items():
+        if (folder / name).exists():
+            with closing(sqlite3.connect(folder / name)) as file:
+                file.backup(connection)
+    return instance
 
 
-def copy_records(source: dg.DagsterInstance, target: dg.DagsterInstance) -> None:
-    """What is in memory of one instance to another, empty one; the rest lies in its folder."""
-    for stored, empty in (
-        (source.run_storage, target.run_storage),
-        (source.event_log_storage, target.event_log_storage),
-    ):
-        assert isinstance(stored, InMemoryRunStorage | InMemoryEventLogStorage)
-        assert isinstance(empty, InMemoryRunStorage | InMemoryEventLogStorage)
-        stored._held_conn.connection.driver_connection.backup(empty._held_conn.connection.driver_connection)
+def save_records(instance: dg.DagsterInstance, folder: Path) -> None:
+    """What is in memory, to where `instance_in_memory` of a copy of the folder takes it up."""
+    for name, connection in _in_memory(instance).items():
+        with closing(sqlite3.connect(folder / name)) as file:
+            connection.backup(file)
+
+
+def _in_memory(instance: dg.DagsterInstance) -> dict[str, sqlite3.Connection]:
+    storages = {"runs.db": instance.run_storage, "events.db": instance.event_log_storage}
+    return {name: storage._held_conn.connection.driver_connection for name, storage in storages.items()}  # type: ignore[attr-defined]
 
 
 def _requests(requests: list[dg.RunRequest]) -> Requests:

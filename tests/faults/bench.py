@@ -1,32 +1,37 @@
 """Tries faults on a job, and says what was wrong afterwards."""
 
 import datetime as dt
+import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import polars as pl
-from deltalake.exceptions import DeltaError
 
-from curation_assets.home import open_home
-from curation_assets.maintenance import maintain
+from curation_assets.home import OpenHome
+from curation_assets.maintenance import RECORD, maintain
+from curation_assets.releases import pinned_versions
 from curation_assets.settings import Maintenance
 from curation_assets.tables import CLIP_FILES, FRAMES, TRAINING_SET
+from resources.files import Files
 from tests.faults.child import Strike, start
 from tests.faults.job import Counts, Job, Subject
 from tests.faults.small_job import SMALL, caption
+from tests.object_store.faulty_proxy import Proxy
+from tests.object_store.store import environment
+from tests.pipeline.jobs import changed
 from tests.processes import processes_with, wait_until
 from tests.stand_in_server import Answer, StandInServer, stand_in_server
 
 WORKERS_END_WITHIN_S = 15.0
 GRACE = dt.timedelta(days=3650)  # longer than every grace period
-NAMED_IN = ((FRAMES.name, "frames_path"), (CLIP_FILES.name, "file_path"), (TRAINING_SET.name, "exports"))
+LOG = "/_delta_log/"
+NAMED_IN = {FRAMES.name: "frames_path", CLIP_FILES.name: "file_path", TRAINING_SET.name: "exports"}
 
 Fault = Callable[["Bench", Job, Random], str]
 """Runs the job under a fault drawn from the random numbers, in any way it likes; returns what happened, in words."""
@@ -56,29 +61,57 @@ class Tried:
         return f"{self.kind}, seed {self.seed} ({self.happened}): {ending}"
 
 
-class Bench:
-    """The films, the chat server and an undisturbed run, to which trials are compared."""
+@dataclass(frozen=True)
+class Bucket:
+    """A place on an object store, reached by way of `proxy` as the environment says."""
 
-    def __init__(self, folder: Path, subject: Subject, server: StandInServer, replies: "Replies") -> None:
+    url: str
+    proxy: Proxy
+
+
+class Bench:
+    """The films, the servers and an undisturbed run with a local home, to which trials are compared.
+
+    With a bucket the films and the trials' homes lie in it.
+    """
+
+    def __init__(
+        self, folder: Path, subject: Subject, server: StandInServer, replies: "Replies", bucket: Bucket | None
+    ) -> None:
         self.folder = folder
         self.subject = subject
         self.server = server
         self.replies = replies
-        self.films = folder / "films"
-        subject.put_films(self.films)
-        undisturbed = self.job("undisturbed")
+        self.bucket = bucket
+        self.films = self._put_films()
+        undisturbed = replace(self.job("undisturbed"), home=str(folder / "undisturbed" / "home"))
         assert self.run(undisturbed) == 0, undisturbed.said.read_text()
-        self.home = undisturbed.home
+        self.home = Path(undisturbed.home)
         self.moments = int(undisturbed.moments.read_text())
         self.tables = undisturbed.tables()
         self.exports = undisturbed.exports()
         self.steps = undisturbed.steps()
 
+    def _put_films(self) -> str:
+        films = self.folder / "films"
+        self.subject.put_films(films)
+        if self.bucket is None:
+            return str(films)
+        for film in films.iterdir():
+            Files(self.bucket.url).write(f"films/{film.name}", film.read_bytes())
+        return f"{self.bucket.url}/films"
+
     def job(self, name: str, by_dagster: bool = False) -> Job:
         """A job with a new home."""
         folder = self.folder / name
         folder.mkdir()
-        return Job(self.films, folder / "home", self.subject.settings(self.server.url), by_dagster)
+        settings = self.subject.settings(self.server.url)
+        if self.bucket is None:
+            return Job(folder, self.films, str(folder / "home"), settings, by_dagster)
+        home, leads_there = f"{self.bucket.url}/{name}", environment(self.bucket.proxy.url)
+        # with a time limit, and so a worker pool, of their own: the workers of others know no object store
+        settings = changed(settings, execution__item_timeout_s=598.0)
+        return Job(folder, self.films, home, settings, by_dagster, leads_there)
 
     def run(self, job: Job, strike: Strike | None = None) -> int:
         """Run the job to its end, in a process of its own; returns the exit status."""
@@ -94,13 +127,16 @@ class Bench:
         """Strike a run, refresh once, maintain, and compare with the undisturbed run."""
         job = self.job(f"{kind.name} {seed} {by_dagster}".replace(" ", "-"), by_dagster)
         happened = kind.fault(self, job, Random(f"{kind.name}/{seed}"))
-        assert (job.home / "tables").is_dir(), f"the run did nothing: {job.said.read_text()}"
         self.replies.current = caption
+        if self.bucket:
+            self.bucket.proxy.fault = None
+        else:
+            assert Path(job.home, "tables").is_dir(), f"the run did nothing: {job.said.read_text()}"
         counts = job.run(kind.retry_failed)
-        problems = self.problems(job, counts)
-        if not problems:
-            shutil.rmtree(job.home)
-        return Tried(kind.name, seed, happened, self._lost(job, counts), problems)
+        tried = Tried(kind.name, seed, happened, self._lost(job, counts), self.problems(job, counts))
+        if not tried.problems:
+            shutil.rmtree(job.folder)
+        return tried
 
     def _lost(self, job: Job, counts: dict[str, Counts]) -> int:
         finished = Counter(job.finished.read_text().split() if job.finished.exists() else [])
@@ -110,9 +146,10 @@ class Bench:
     def problems(self, job: Job, counts: dict[str, Counts]) -> list[str]:
         """What is not as it should be after a refresh that reported `counts`; maintains the home first."""
         wait_until(lambda: not processes_with(job.mark), "every worker has ended", WORKERS_END_WITHIN_S)
-        opened = open_home(str(job.home))
-        for times in (1, 2):  # what one maintenance finds unnamed the next takes away
-            maintain(opened.store, opened.files, Maintenance(), dt.datetime.now(dt.UTC) + times * GRACE)
+        opened = job.opened
+        later = dt.datetime.now(dt.UTC) + GRACE
+        opened.files.write(RECORD, json.dumps({"at": later.isoformat()}).encode())  # only a second one deletes
+        maintain(opened.store, opened.files, Maintenance(), later + GRACE)
         problems = [f"{table}: {count}" for table, count in counts.items() if not count.add_up]
         tables = job.tables()
         for name, expected in self.tables.items():
@@ -121,7 +158,7 @@ class Bench:
             elif not tables[name].equals(expected):
                 problems.append(f"{name}: {difference(tables[name], expected)}")
         problems += [f"export {name} differs" for name, data in job.exports().items() if data != self.exports[name]]
-        return problems + [f"left behind: {path}" for path in leftovers(job)]
+        return problems + [f"left behind: {path}" for path in leftovers(job.opened, tables)]
 
 
 def difference(rows: pl.DataFrame, expected: pl.DataFrame) -> str:
@@ -134,44 +171,38 @@ def difference(rows: pl.DataFrame, expected: pl.DataFrame) -> str:
     return f"columns {rows.columns}, expected {expected.columns}"
 
 
-def leftovers(job: Job) -> list[str]:
-    """Files of the home that no row, release or table version names, and temporary ones; Dagster's own are left out."""
-    store = open_home(str(job.home)).store
+def leftovers(home: OpenHome, tables: Iterable[str]) -> list[str]:
+    """Files that no row, release, or version that anyone needs names, and temporary ones; Dagster's own left out."""
+    store, files = home.store, home.files
     named: set[str] = set()
-    rows_in: set[str] = set()
-    for table, column in NAMED_IN:
-        paths = store.scan(store.snapshot(table)).collect()[column]
-        named.update((paths.explode() if paths.dtype == pl.List else paths).drop_nulls())
-    for folder in (job.home / "tables").iterdir():
-        newest = store.snapshot(folder.name).version()
-        for version in range(newest + 1):
-            with suppress(DeltaError):  # no longer there
-                handle = store.snapshot(folder.name, version)
-                rows_in.update(str(Path(uri).relative_to(job.home)) for uri in handle.file_uris())
-    files = sorted(str(path.relative_to(job.home)) for path in job.home.rglob("*") if not path.is_dir())
+    pinned = pinned_versions(store)
+    for table in tables:
+        newest = store.snapshot(table)
+        needed = pinned.get(table, set()) - {newest.version()}
+        for handle in (newest, *(store.snapshot(table, version) for version in needed)):
+            named.update(uri.removeprefix(f"{files.root}/") for uri in handle.file_uris())
+        if column := NAMED_IN.get(table):
+            paths = store.scan(newest).collect()[column]
+            named.update((paths.explode() if paths.dtype == pl.List else paths).drop_nulls())
     return [
         path
-        for path in files
+        for path in (found.path for found in files.found(""))
         if path.startswith("staging/")
         or (path.endswith((".partial", ".tmp", ".source")) and not path.startswith("dagster/"))
-        or (path.startswith(("frames/", "clips/", "exports/")) and path not in named)
-        or (path.startswith("tables/") and "/_delta_log/" not in path and path not in rows_in)
+        or (path.startswith(("frames/", "clips/", "exports/", "tables/")) and path not in named and LOG not in path)
     ]
 
 
+@dataclass
 class Replies:
     """What the chat server answers at the moment."""
 
-    def __init__(self) -> None:
-        self.current: Answer = caption
-
-    def __call__(self, body: dict[str, Any]) -> tuple[int, bytes] | None:
-        return self.current(body)
+    current: Answer = caption
 
 
 @contextmanager
-def open_bench(folder: Path, subject: Subject = SMALL) -> Iterator[Bench]:
+def open_bench(folder: Path, subject: Subject = SMALL, bucket: Bucket | None = None) -> Iterator[Bench]:
     folder.mkdir(parents=True, exist_ok=True)
     replies = Replies()
-    with stand_in_server(replies) as server:
-        yield Bench(folder, subject, server, replies)
+    with stand_in_server(lambda body: replies.current(body)) as server:
+        yield Bench(folder, subject, server, replies, bucket)

@@ -13,10 +13,10 @@ import dagster as dg
 import yaml
 
 from curation_assets.definitions import build_definitions
-from curation_assets.headless import instance_folder
 from curation_assets.settings import home_path, load_settings
-from tests.faults.job import SHARD, Job
+from tests.faults.job import Job
 from tests.faults.moments import Moment, announcing
+from tests.pipeline.jobs import SHARD
 from tests.processes import MARK
 
 _processes = multiprocessing.get_context("forkserver")
@@ -39,26 +39,21 @@ class Strike:
 
     def within(self, job: Job) -> Callable[[int], None]:
         def strike() -> None:
-            struck_file(job.home).touch()
+            job.struck.touch()
             self.action()
 
         return self.moment.reached(strike)
 
 
-def struck_file(home: Path) -> Path:
-    """There from the moment on at which a run of the home was struck."""
-    return home.with_name("struck")
-
-
 def _run(job: Job, strike: Strike | None) -> None:
-    _mark_and_redirect(job)
+    _prepare(job)
     count = announcing(job.note, strike.within(job) if strike else None)
     job.run()
     job.moments.write_text(str(count()))
 
 
-def _mark_and_redirect(job: Job) -> None:
-    os.environ[MARK] = job.mark
+def _prepare(job: Job) -> None:
+    os.environ |= {MARK: job.mark, **job.environment}
     said = os.open(job.said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 1)
     os.dup2(said, 2)
@@ -72,6 +67,7 @@ def kill_this_process() -> None:
 
 DECODING = ("raw_videos", "scenes", "clips", "frames", "motion_scores")
 KILL_AT = "REELHOUSE_TEST_KILL_AT"
+STRUCK = "REELHOUSE_TEST_STRUCK"
 
 
 def start_in_steps(job: Job, nth: int) -> BaseProcess:
@@ -82,18 +78,19 @@ def start_in_steps(job: Job, nth: int) -> BaseProcess:
 
 
 def _run_in_steps(job: Job, nth: int) -> None:
-    _mark_and_redirect(job)
-    settings = job.home.with_name("settings.yaml")
+    _prepare(job)
+    settings = job.folder / "settings.yaml"
     settings.write_text(yaml.safe_dump(dict(job.settings)))
     os.environ |= {
-        "CURATION_HOME": str(job.home),
+        "CURATION_HOME": job.home,
         "CURATION_SETTINGS": str(settings),
         "CURATION_EXECUTOR": "multiprocess",
+        STRUCK: str(job.struck),
     }
     job.register()
     os.environ[KILL_AT] = str(nth)
     execution = {"config": {"start_method": {"forkserver": {"preload_modules": [__name__]}}}}
-    with dg.DagsterInstance.from_config(str(instance_folder(str(job.home)))) as instance:
+    with job.instance() as instance:
         dg.execute_job(
             dg.reconstructable(job_of_steps),
             instance,
@@ -105,7 +102,7 @@ def _run_in_steps(job: Job, nth: int) -> None:
 
 def job_of_steps() -> dg.JobDefinition:
     """The job as each step's process loads it."""
-    struck = struck_file(Path(os.environ["CURATION_HOME"]))
+    struck = Path(os.environ[STRUCK])
 
     def kill_one() -> None:
         with suppress(FileExistsError):

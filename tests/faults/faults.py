@@ -15,10 +15,11 @@ from random import Random
 from typing import Any
 
 from tests.faults import small_job
-from tests.faults.bench import Bench, Fault, Kind
-from tests.faults.child import Strike, kill_this_process, start, start_in_steps, struck_file
+from tests.faults.bench import Bench, Fault, Kind, Tried
+from tests.faults.child import Strike, kill_this_process, start, start_in_steps
 from tests.faults.job import Job
 from tests.faults.moments import Moment
+from tests.faults.store_faults import OF_STORE
 from tests.pipeline.jobs import changed
 from tests.stand_in_server import completion
 
@@ -35,7 +36,7 @@ def at_a_moment(bench: Bench, job: Job, random: Random, action: Callable[[], Non
     delay_s = random.choice([0.0, random.uniform(0, MAX_DELAY_S)])
     moment = Moment(random.randint(1, int(0.95 * bench.moments)), delay_s)  # runs differ by a few moments
     status = bench.run(job, Strike(moment, action))
-    assert struck_file(job.home).exists(), f"{moment} never came: {job.said.read_text()}"
+    assert job.struck.exists(), f"{moment} never came: {job.said.read_text()}"
     return f"{moment} of {bench.moments}, exit status {status}"
 
 
@@ -59,7 +60,7 @@ def step_killed(bench: Bench, job: Job, random: Random) -> str:
     """Each step is a process of its own; the run sees that one of them died. Only the steps that decode are run."""
     nth = random.randint(2, 10)
     status = bench.ended(start_in_steps(job, nth))
-    assert struck_file(job.home).exists(), f"no step was killed: {job.said.read_text()}"
+    assert job.struck.exists(), f"no step was killed: {job.said.read_text()}"
     return f"moment {nth} of a step, exit status {status}"
 
 
@@ -90,7 +91,7 @@ def disk_full(bench: Bench, job: Job, random: Random) -> str:
     """The home's disk holds a part of what is needed; there is room for the refresh."""
     needed = sum(DISK_BLOCK * -(-path.stat().st_size // DISK_BLOCK) for path in bench.home.rglob("*"))
     size = int(needed * random.uniform(0.05, 1.0))
-    with small_disk(job.home, size) as is_real:
+    with small_disk(Path(job.home), size) as is_real:
         if is_real:
             status = bench.run(job)
         else:
@@ -125,7 +126,7 @@ def limit_file_size(size_bytes: int) -> None:
 
 def source_file_gone(bench: Bench, job: Job, random: Random) -> str:
     """A source video vanishes, or a link to nothing takes its place; before the refresh it is there again."""
-    film = random.choice(sorted(job.films.iterdir()))
+    film = random.choice(sorted(Path(job.films).iterdir()))
     hidden = film.with_name(film.name + HIDDEN)
     try:
         happened = at_a_moment(bench, job, random, partial(hide, film, hidden, random.choice([True, False])))
@@ -144,7 +145,7 @@ def hide(film: Path, hidden: Path, leave_link: bool) -> None:
 def stored_file_damaged(bench: Bench, job: Job, random: Random) -> str:
     """A file of the home is deleted, cut off or replaced by a link to nothing."""
     damage = random.choice([delete, truncate, break_link])
-    happened = at_a_moment(bench, job, random, partial(damage_a_file, job.home, random.random(), damage))
+    happened = at_a_moment(bench, job, random, partial(damage_a_file, Path(job.home), random.random(), damage))
     return f"{damage.__name__}, {happened}"
 
 
@@ -235,7 +236,7 @@ def two_runs_at_once(bench: Bench, job: Job, random: Random) -> str:
 def clock_moved(bench: Bench, job: Job, random: Random) -> str:
     """The clock jumps during the run, and with it the times of files that are there."""
     hours = random.choice([-1, 1]) * random.choice([1, 24, 24 * 365 * 3])
-    folders = [job.home, job.films] if random.choice([True, False]) else [job.home]
+    folders = [Path(job.home), Path(job.films)][: random.choice([2, 1])]
     happened = at_a_moment(bench, job, random, partial(move_clock, hours * HOUR_S, folders))
     return f"{hours} h, {happened}"
 
@@ -285,5 +286,13 @@ KINDS: dict[str, Kind] = {
         Kind("two runs at once", two_runs_at_once),
         Kind("clock moved", clock_moved),
         *OF_CHAT,
+        *OF_STORE,
     )
 }
+
+
+def survived(bench: Bench, kind: str, seed: int, way: str = "stages") -> Tried:
+    """Try a fault on the job, run stage after stage or by Dagster, and assert that it was survived."""
+    tried = bench.attempt(KINDS[kind], seed, by_dagster=way == "Dagster")
+    assert not tried.problems, tried
+    return tried

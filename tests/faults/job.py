@@ -2,12 +2,14 @@
 
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from dagster import DagsterInstance
+from deltalake.exceptions import TableNotFoundError
 
 from curation_assets import stage_asset
 from curation_assets.definitions import all_assets
@@ -20,10 +22,8 @@ from curation_assets.stage_asset import StageAsset
 from curation_assets.tables import TABLES, TRAINING_SET
 from curation_assets.tools import Tools
 from curation_assets.training_set.release import make_release
-from resources.delta_store import DeltaStore
-
-SOURCE = "films"
-SHARD = "films-0000"
+from resources.files import Files
+from tests.pipeline import jobs
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,9 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Counts:
-    """What a refresh of one table reported, summed over its runs; `computed` leaves out rows taken from staging."""
+class Counts(jobs.Counts):
+    """`computed` leaves out the rows taken from staging, which are `recovered`."""
 
-    inputs: int
-    computed: int
-    reused: int
-    failed: int
-    blocked: int
     recovered: int
 
     @property
@@ -64,28 +59,38 @@ def _counts(report: Mapping[str, Any]) -> Counts:
 class Job:
     """Films, the home made of them, and how the job is run: by Dagster with its records, or stage after stage.
 
-    Runs write to `finished` the step of every unit they finish.
+    `films` and `home` are local folders, or lie on the object store that `environment` leads to. Into `folder` runs
+    write what they print, the step of every unit they finish, and, at their end, how many moments they had.
     """
 
-    films: Path
-    home: Path
+    folder: Path
+    films: str
+    home: str
     settings: Mapping[str, Any]
     by_dagster: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
     def finished(self) -> Path:
-        return self.home.with_name(f"{self.home.name}.finished")
+        return self.folder / "finished"
 
     @property
     def said(self) -> Path:
-        """What runs in a process of their own printed."""
-        return self.home.with_name(f"{self.home.name}.said")
+        return self.folder / "said"
 
     @property
     def moments(self) -> Path:
-        """Where a run that came to its end in a process of its own writes how many moments it had."""
-        return self.home.with_name(f"{self.home.name}.moments")
+        return self.folder / "moments"
+
+    @property
+    def struck(self) -> Path:
+        """There from the moment on at which a run was struck."""
+        return self.folder / "struck"
+
+    @property
+    def opened(self) -> OpenHome:
+        return open_home(self.home)
 
     def run(self, retry_failed: bool = False) -> dict[str, Counts]:
         """The whole job in this process: register, refresh, release; what each table reported."""
@@ -96,25 +101,29 @@ class Job:
     def register(self) -> bool:
         """Register the films by Dagster, and nothing else."""
         settings = parse_settings(dict(self.settings), "the job's settings")
-        with DagsterInstance.from_config(str(instance_folder(str(self.home)))) as instance:
-            return HeadlessRun(settings, str(self.home), instance).register(self._source)
+        with self.instance() as instance:
+            return HeadlessRun(settings, self.home, instance).register(self._source)
+
+    def instance(self) -> DagsterInstance:
+        """Where Dagster keeps its records, to be closed by `with`."""
+        beside = self.home if Files(self.home).is_local else str(self.folder)
+        return DagsterInstance.from_config(str(instance_folder(beside)))
 
     @property
     def _source(self) -> dict[str, Any]:
-        return {"name": SOURCE, "path": str(self.films)}
+        return {"name": jobs.SOURCE, "path": self.films}
 
     def _by_dagster(self, settings: Settings, retry_failed: bool) -> dict[str, Counts]:
-        folder = instance_folder(str(self.home))
-        with DagsterInstance.from_config(str(folder)) as instance:
-            run = HeadlessRun(settings, str(self.home), instance)
-            if run.register(self._source) and run.shard(SHARD, run.assets, retry_failed):
+        with self.instance() as instance:
+            run = HeadlessRun(settings, self.home, instance)
+            if run.register(self._source) and run.shard(jobs.SHARD, run.assets, retry_failed):
                 run.release()
             return {table: _counts(metadata) for table, _, metadata in run.outcome.materialized}
 
     def _stage_after_stage(self, settings: Settings, retry_failed: bool) -> dict[str, Counts]:
-        opened = open_home(str(self.home))
+        opened = self.opened
         run_id = uuid.uuid4().hex
-        register({SOURCE: Source(path=str(self.films))}, settings.shards, opened.store, run_id)
+        register({jobs.SOURCE: Source(path=self.films)}, settings.shards, opened.store, run_id)
         tools = Tools(settings, opened.files)
         counts = {}
         for asset in video_stages(settings):
@@ -134,10 +143,10 @@ class Job:
             run_id,
             execution.batch_units,
             execution.batch_seconds,
-            stage_asset.Progress(lambda _: None, f"{asset.stages[0].table.name} {SHARD}"),
+            stage_asset.Progress(lambda _: None, f"{asset.stages[0].table.name} {jobs.SHARD}"),
             retry_failed,
         )
-        return refresh(asset.stages, SHARD, lambda work: asset.compute(work, tools), context)
+        return refresh(asset.stages, jobs.SHARD, lambda work: asset.compute(work, tools), context)
 
     def note(self, step: str) -> None:
         """A run in a process of its own has finished a unit of `step`."""
@@ -151,7 +160,7 @@ class Job:
 
     def table(self, name: str) -> pl.DataFrame:
         """All rows without bookkeeping, in the order of their keys."""
-        store = DeltaStore(str(self.home))
+        store = self.opened.store
         rows = store.scan(store.snapshot(name)).collect()
         if name == TRAINING_SET.name:  # releases made meanwhile are history; the newest must be right
             rows = rows.sort("release").tail(1).select("samples", "samples_sha256", "settings_hash", "warnings")
@@ -159,13 +168,17 @@ class Job:
         return rows.sort(*TABLES[name].key, nulls_last=True).select(TABLES[name].data_columns)
 
     def tables(self) -> dict[str, pl.DataFrame]:
-        return {name: self.table(name) for name in TABLES if (self.home / "tables" / name).is_dir()}
+        found = {}
+        for name in TABLES:
+            with suppress(TableNotFoundError):
+                found[name] = self.table(name)
+        return found
 
     def exports(self) -> dict[str, bytes]:
         """The newest release's files."""
-        store = DeltaStore(str(self.home))
+        store, files = self.opened.store, self.opened.files
         rows = store.scan(store.snapshot(TRAINING_SET.name)).collect().sort("release")
-        return {Path(path).name: (self.home / path).read_bytes() for path in rows["exports"][-1]}
+        return {Path(path).name: files.read(path) for path in rows["exports"][-1]}
 
 
 def video_stages(settings: Settings) -> list[StageAsset]:

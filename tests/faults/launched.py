@@ -12,7 +12,8 @@ from pathlib import Path
 import yaml
 from dagster import DagsterInstance, DagsterRunStatus
 
-from tests.faults.job import SHARD, Job
+from tests.faults.job import Job
+from tests.pipeline.jobs import SHARD
 from tests.processes import MARK, processes_with, wait_until
 from tests.ui.webserver import running
 
@@ -27,9 +28,9 @@ ENDED = {DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CA
 @contextmanager
 def reelhouse_ui(job: Job) -> Iterator[str]:
     """The address of the UI of the job's home; its processes carry the job's mark."""
-    settings = job.home.with_name("settings.yaml")
+    settings = job.folder / "settings.yaml"
     settings.write_text(yaml.safe_dump(dict(job.settings)))
-    command = [sys.executable, "-m", "curation_assets.cli", "ui", "--home", str(job.home), "--settings", str(settings)]
+    command = [sys.executable, "-m", "curation_assets.cli", "ui", "--home", job.home, "--settings", str(settings)]
     with running(command, job.said, {MARK: job.mark}) as address:
         yield address
 
@@ -60,7 +61,7 @@ def wait_for_end(instance: DagsterInstance, run_id: str) -> DagsterRunStatus:
 
 def wait_for_step(job: Job, instance: DagsterInstance, run_id: str, table: str) -> None:
     """Until the run works at `table`, or has ended before."""
-    folder = job.home / "tables" / table
+    folder = Path(job.home, "tables", table)
     wait_until(lambda: folder.is_dir() or status(instance, run_id) in ENDED, f"run {run_id} reaches {table}", 180)
 
 

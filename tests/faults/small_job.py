@@ -15,7 +15,8 @@ BATCH_UNITS = 2  # so that a kill finds work in staging and work that isn't ther
 
 SETTINGS: dict[str, Any] = {
     "clips": {"min_source_area_px": 1, "min_duration_s": 0.8, "end_trim_s": 0.2},
-    "semantic": {"engines": []},  # torch would take longer to load than the rest of the job
+    "semantic": {"engines": []},  # to load torch or OCR would take longer than the rest of the job
+    "text": {"engines": []},
     "selection": {"technical": {"opencv": {"sharpness": {"min": 20.0}, "luma": {"min": 15.0}}}},
     "captions": {"engine": "chat", "chat": {"model": "stand-in"}},
     "rewriting": {"engine": "off"},

@@ -1,21 +1,37 @@
-"""`make soak`: the demo's job under random faults for a given time.
+"""`make soak`: the demo's job, and the small one where a fault needs its servers, under random faults for a given time.
 
 Prints a table by kind: faults tried and survived, the largest loss of work in items, and the seeds that failed.
 """
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from unittest.mock import patch
 
-from tests.faults.bench import Tried, open_bench
+from tests.faults.bench import Bucket, Tried, open_bench
 from tests.faults.demo_job import DEMO
 from tests.faults.faults import KINDS, OF_CHAT
+from tests.faults.store_faults import OF_STORE
+from tests.object_store.faulty_proxy import faulty_proxy
+from tests.object_store.store import environment, object_store
+
+
+@contextmanager
+def bucket_on_a_store() -> Iterator[Bucket]:
+    with (
+        object_store() as store,
+        faulty_proxy(store.url) as proxy,
+        patch.dict(os.environ, environment(proxy.url)),
+    ):
+        yield Bucket(store.make_bucket("faults"), proxy)
 
 
 def soak(seconds: float, seed: int, folder: Path) -> list[Tried]:
@@ -23,10 +39,15 @@ def soak(seconds: float, seed: int, folder: Path) -> list[Tried]:
     random = Random(seed)
     deadline = time.monotonic() + seconds
     tried: list[Tried] = []
-    with open_bench(folder / "demo", DEMO) as demo, open_bench(folder / "small") as small:
+    with (
+        bucket_on_a_store() as bucket,
+        open_bench(folder / "demo", DEMO) as demo,
+        open_bench(folder / "small") as small,
+        open_bench(folder / "on-a-store", bucket=bucket) as on_a_store,
+    ):
         while time.monotonic() < deadline:
             kind = random.choice(list(KINDS.values()))
-            bench = small if kind in OF_CHAT else demo  # which has no chat server
+            bench = on_a_store if kind in OF_STORE else small if kind in OF_CHAT else demo
             tried.append(bench.attempt(kind, random.randrange(2**31), by_dagster=random.choice([True, False])))
             print(tried[-1], flush=True)
     return tried

@@ -3,19 +3,11 @@
 import pytest
 
 from tests.faults.bench import Bench
-from tests.faults.faults import KINDS
+from tests.faults.faults import OF_CHAT, survived
 
-DIRECTLY = [(kind, 0) for kind in KINDS if kind.startswith("chat server")]
-BY_DAGSTER = [("chat server hangs up", 1), ("chat server fails", 1)]
-
-
-@pytest.mark.parametrize(("kind", "seed"), DIRECTLY)
-def test_stage_after_stage(bench: Bench, kind: str, seed: int) -> None:
-    tried = bench.attempt(KINDS[kind], seed)
-    assert not tried.problems, tried
+TRIED = [*((kind.name, 0, "stages") for kind in OF_CHAT), ("chat server hangs up", 1, "Dagster")]
 
 
-@pytest.mark.parametrize(("kind", "seed"), BY_DAGSTER)
-def test_by_dagster(bench: Bench, kind: str, seed: int) -> None:
-    tried = bench.attempt(KINDS[kind], seed, by_dagster=True)
-    assert not tried.problems, tried
+@pytest.mark.parametrize(("kind", "seed", "way"), TRIED)
+def test_one_refresh_makes_it_good(bench: Bench, kind: str, seed: int, way: str) -> None:
+    survived(bench, kind, seed, way)

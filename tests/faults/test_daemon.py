@@ -5,9 +5,8 @@ import signal
 from random import Random
 
 import pytest
-from dagster import DagsterInstance, DagsterRunStatus
+from dagster import DagsterRunStatus
 
-from curation_assets.headless import instance_folder
 from curation_assets.run_launcher import run_process
 from tests.faults.bench import Bench
 from tests.faults.launched import kill_daemon, kill_everything, launch, reelhouse_ui, wait_for_end, wait_for_step
@@ -20,7 +19,7 @@ def test_a_launched_run_survives_all_of_them_in_turn(bench: Bench, seed: int) ->
     job = bench.job(f"daemon-{seed}", by_dagster=True)
     early, middle, late = sorted(Random(seed).sample(STEPS, 3), key=STEPS.index)
     assert job.register()
-    with DagsterInstance.from_config(str(instance_folder(str(job.home)))) as instance:
+    with job.instance() as instance:
         with reelhouse_ui(job) as address:
             first = launch(address)
             wait_for_step(job, instance, first, early)

@@ -3,25 +3,19 @@
 import pytest
 
 from tests.faults.bench import Bench
-from tests.faults.faults import KINDS
+from tests.faults.faults import survived
 
-DIRECTLY = [
-    *(("disk full", seed) for seed in (0, 1)),
-    *(("source file gone", seed) for seed in (0, 1)),
-    *(("stored file damaged", seed) for seed in (3, 5)),
-    ("two runs at once", 0),
-    *(("clock moved", seed) for seed in (0, 1)),
+TRIED = [
+    *(("disk full", seed, "stages") for seed in (0, 1)),
+    *(("source file gone", seed, "stages") for seed in (0, 1)),
+    *(("stored file damaged", seed, "stages") for seed in (3, 5)),
+    ("two runs at once", 0, "stages"),
+    *(("clock moved", seed, "stages") for seed in (0, 1)),
+    ("disk full", 12, "Dagster"),
+    ("two runs at once", 11, "Dagster"),
 ]
-BY_DAGSTER = [("disk full", 12), ("two runs at once", 11), ("clock moved", 11)]
 
 
-@pytest.mark.parametrize(("kind", "seed"), DIRECTLY)
-def test_stage_after_stage(bench: Bench, kind: str, seed: int) -> None:
-    tried = bench.attempt(KINDS[kind], seed)
-    assert not tried.problems, tried
-
-
-@pytest.mark.parametrize(("kind", "seed"), BY_DAGSTER)
-def test_by_dagster(bench: Bench, kind: str, seed: int) -> None:
-    tried = bench.attempt(KINDS[kind], seed, by_dagster=True)
-    assert not tried.problems, tried
+@pytest.mark.parametrize(("kind", "seed", "way"), TRIED)
+def test_one_refresh_makes_it_good(bench: Bench, kind: str, seed: int, way: str) -> None:
+    survived(bench, kind, seed, way)

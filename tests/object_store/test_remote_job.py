@@ -1,14 +1,13 @@
-"""The whole job with home and source on an object store gives the rows of the local one, after any fault too."""
+"""The whole job with home and source on an object store gives the rows of the local one, and says what fails."""
 
-import datetime as dt
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import polars as pl
@@ -18,17 +17,17 @@ from deltalake.exceptions import TableNotFoundError
 
 from curation_assets.headless import HeadlessRun
 from curation_assets.home import open_home
-from curation_assets.maintenance import maintain
-from curation_assets.settings import Maintenance, parse_settings
+from curation_assets.lookup import find_item
+from curation_assets.settings import parse_settings
 from curation_assets.tables import TABLES
+from curation_assets.takedown import forget
 from resources.delta_store import DeltaStore
-from resources.errors import TransientError
 from resources.files import Files
 from resources.object_store import filesystem
 from tests import videos
 from tests.object_store.faulty_proxy import Fault, Proxy
 from tests.object_store.store import ACCESS_KEY, SECRET_KEY
-from tests.pipeline.jobs import BARE_SETTINGS, SHARD, SOURCE, changed, copy_videos
+from tests.pipeline.jobs import BARE_SETTINGS, SHARD, SOURCE, Job, changed, copy_videos
 
 # A time limit that no other job has, so a worker pool of its own: the others' know no object store.
 REMOTE_SETTINGS = changed(BARE_SETTINGS, execution__item_timeout_s=599.0)
@@ -149,154 +148,63 @@ def assert_says_no_secret(home: str, instance: DagsterInstance, folder: Path, sa
         assert [content for content in kept if secret.encode() in content] == []
 
 
-Decide = Callable[[str, str], Fault | None]
-Script = Callable[[], Decide]
+def failing(runs: HeadlessRun) -> list[str]:
+    """What failed, rows and steps, in words."""
+    failures = (made["failures"].records for _, _, made in runs.outcome.materialized if "failures" in made)
+    return [record.data["error"] for records in failures for record in records] + runs.outcome.step_failures
 
 
-def on(method: str, part: str, fault: Fault, first: int = 0, times: int = 1000) -> Script:
-    """`fault` for the matching requests from number `first` on."""
-
-    def script() -> Decide:
-        numbers = count()
-
-        def decide(asked: str, path: str) -> Fault | None:
-            if asked == method and part in path:
-                return fault if first <= next(numbers) < first + times else None
-            return None
-
-        return decide
-
-    return script
-
-
-# Asset -> what goes wrong while it is made, one after the other on one home.
-FAULTS: dict[str, list[tuple[str, Script]]] = {
-    "source_files": [
-        ("the source can't be listed", on("GET", "list-type=2&prefix=films", Fault(status=403))),
-        ("the source breaks off while it is hashed", on("GET", f"/films/{FILM}", Fault(cut_after=1000))),
-    ],
-    "raw_videos": [("the source breaks off", on("GET", f"/films/{FILM}", Fault(cut_after=1000)))],
-    "scenes": [("the answer to creating a table is lost", on("PUT", "scenes/_delta_log/", Fault(cut_after=0), 0, 1))],
-    "clips": [("the answer to a commit is lost", on("PUT", "clips/_delta_log/", Fault(cut_after=0), 1, 1))],
-    "clip_selection": [("a table's log breaks off", on("GET", "clips/_delta_log/000", Fault(cut_after=50)))],
-    "frames": [
-        ("frames can't be stored", on("PUT", f"/home/frames/{SHARD}/", Fault(status=403))),
-        ("a finished batch can't be stored", on("PUT", "/staging/", Fault(status=403))),
-        ("stored frames can't be listed", on("GET", "home%2Fframes%2F", Fault(status=403))),
-        ("staging can't be listed", on("GET", "home%2Fstaging%2F", Fault(status=403))),
-    ],
-    "captions": [
-        ("stored frames can't be read", on("GET", f"/home/frames/{SHARD}/", Fault(status=403))),
-        ("a commit is refused", on("PUT", "captions/_delta_log/", Fault(status=403))),
-    ],
-    "clip_files": [
-        ("the source can't be reached", on("HEAD", f"/films/{FILM}", Fault(status=403))),
-        ("clips break off on their way", on("PUT", f"/home/clips/{SHARD}/", Fault(refuse=True))),
-    ],
-}
-
-
-@dataclass(frozen=True)
-class Steps:
-    """One asset after another, each by a run of its own."""
-
-    home: str
-    source: str
-    instance: DagsterInstance
-
-    @property
-    def assets(self) -> list[str]:
-        """Upstream first."""
-        runs = HeadlessRun(parse_settings(REMOTE_SETTINGS, "the test's settings"), self.home, self.instance)
-        return [name for name in runs.assets if name != "training_set"]
-
-    def make(self, asset: str) -> list[str]:
-        """The asset of the one shard; returns what failed, in words."""
-        runs = HeadlessRun(parse_settings(REMOTE_SETTINGS, "the test's settings"), self.home, self.instance)
-        if asset == "source_files":
-            runs.register({"name": SOURCE, "path": self.source})
-        else:
-            runs.shard(SHARD, [asset])
-        failed = [record.data["error"] for _, _, made in runs.outcome.materialized for record in failures(made)]
-        return [*failed, *runs.outcome.step_failures]
-
-
-def failures(metadata: Mapping[str, Any]) -> Any:
-    return metadata["failures"].records if "failures" in metadata else []
-
-
-def test_after_each_fault_one_refresh_gives_the_same_rows(
-    bucket: str, source: str, local: LocalJob, instance: DagsterInstance, proxy: Proxy
+def test_what_failed_is_told_with_its_place_and_a_remedy(
+    bucket: str, source: str, instance: DagsterInstance, proxy: Proxy
 ) -> None:
-    steps = Steps(f"{bucket}/home", source, instance)
-    here = tables(str(local.home))
-    for asset in steps.assets:
-        for what, script in FAULTS.get(asset, []):
-            proxy.requests.clear()
-            proxy.fault = script()
-            said = steps.make(asset)
-            proxy.fault = None
-            assert said, what
-            assert any(request.faulted for request in proxy.requests), what
-            assert any("s3://" in message for message in said), said
-        assert steps.make(asset) == [], asset
-        assert rows(steps.home, asset).equals(here[asset]), asset
-    assert filesystem(bucket).find(f"{bucket}/home/staging") == []
+    home = f"{bucket}/home"
+    remedy = "access was denied .*check AWS_ACCESS_KEY_ID"
+    runs = HeadlessRun(parse_settings(REMOTE_SETTINGS, "the test's settings"), home, instance)
+    runs.register({"name": SOURCE, "path": source})
+    refused = {
+        f"/home/frames/{SHARD}/": f"{home}/frames/{SHARD}/.*: {remedy}",
+        "/home/tables/frames/_delta_log/": f"frames {SHARD}: {home}/tables/frames: {remedy}",
+    }
+    for place, said in refused.items():
+        proxy.fault = lambda method, path, place=place: Fault(status=403) if method == "PUT" and place in path else None
+        assert not runs.shard(SHARD, ["raw_videos", "scenes", "clips", "frames"])
+        assert any(re.search(said, message) for message in failing(runs)), failing(runs)
+        runs.outcome.materialized.clear()
+        runs.outcome.step_failures.clear()
 
 
 def test_a_store_that_fails_now_and_then_is_not_noticed(
     bucket: str, source: str, local: LocalJob, instance: DagsterInstance, proxy: Proxy
 ) -> None:
+    home = f"{bucket}/home"
     numbers = count(1)
     kinds = [Fault(status=500), Fault(status=503), Fault(delay_s=0.1)]
     proxy.fault = lambda method, path: kinds[n // 20 % 3] if (n := next(numbers)) % 20 == 0 else None
-    steps = Steps(f"{bucket}/home", source, instance)
-    for asset in ("source_files", "raw_videos", "scenes"):
-        assert steps.make(asset) == [], asset
+    runs = HeadlessRun(parse_settings(REMOTE_SETTINGS, "the test's settings"), home, instance)
+    assert runs.register({"name": SOURCE, "path": source})
+    assert runs.shard(SHARD, ["raw_videos", "scenes"])
+    assert failing(runs) == []
     assert sum(request.faulted for request in proxy.requests) >= 10
     proxy.fault = None
-    assert rows(steps.home, "scenes").equals(rows(str(local.home), "scenes"))
+    assert rows(home, "scenes").equals(rows(str(local.home), "scenes"))
 
 
-def bursts(seed: int) -> Decide:
-    """Now and then some requests in a row fail, are throttled, come late or break off."""
-    random = Random(seed)
-    left, fault = 0, Fault()
-
-    def decide(method: str, path: str) -> Fault | None:
-        nonlocal left, fault
-        if left:
-            left -= 1
-        elif random.random() < 0.01:
-            left = random.choice([0, 5, 40])
-            statuses = [Fault(status=status) for status in (403, 500, 503)]
-            fault = random.choice([*statuses, Fault(refuse=True), Fault(delay_s=0.1), Fault(cut_after=0)])
-        else:
-            return None
-        return fault
-
-    return decide
-
-
-@pytest.mark.parametrize("seed", [1])
-def test_after_random_faults_one_refresh_gives_the_same_rows_and_maintenance_leaves_no_orphan(
-    bucket: str, source: str, local: LocalJob, instance: DagsterInstance, proxy: Proxy, seed: int
-) -> None:
-    home = f"{bucket}/home"
-    proxy.fault = bursts(seed)
-    with suppress(TransientError):  # the store can't be reached at all
-        run_job(home, source, instance)
-    assert any(request.faulted for request in proxy.requests), seed
-    proxy.fault = None
-
-    assert run_job(home, source, instance).outcome.step_failures == []
-    assert_same(home, local)
-
+def test_forgetting_a_video_leaves_nothing_of_it_but_the_takedown(bucket: str, local: LocalJob) -> None:
+    home, client = f"{bucket}/home", filesystem(bucket)
+    client.put(f"{local.home}/", f"{home}/", recursive=True)
     opened = open_home(home)
-    for times in (1, 2):  # what one maintenance finds unnamed the next takes away
-        maintain(opened.store, opened.files, Maintenance(), dt.datetime.now(dt.UTC) + times * dt.timedelta(days=3650))
-    assert_same(home, local)
-    assert [found.path for found in opened.files.found("staging")] == []
-    for folder, table, column in (("frames", "frames", "frames_path"), ("clips", "clip_files", "file_path")):
-        named = set(opened.store.read(opened.store.snapshot(table), [column])[column])
-        assert {found.path for found in opened.files.found(folder)} == named
+    video = find_item(opened.store, FILM)
+
+    done = forget(opened, video, "on request", None)
+
+    assert done.left == []
+    assert (done.media_files, done.releases) == (4, Job(local.home.parent).table("training_set")["release"].to_list())
+    assert opened.store.read(opened.store.snapshot("takedowns"), ["video_id"]).rows() == [(video.id,)]
+    quoting = [path for path in client.find(home) if quotes(client.cat_file(path), path, video.id, FILM)]
+    assert {path.split("/")[3] for path in quoting} == {"takedowns", "training_set"}, "which say that it is gone"
+
+
+def quotes(data: bytes, path: str, *needles: str) -> bool:
+    if path.endswith(".parquet"):
+        data += repr(pl.read_parquet(data).to_dicts()).encode()
+    return any(needle.encode() in data or needle in path for needle in needles)

@@ -64,6 +64,16 @@ def test_of_two_writers_of_a_shard_the_second_reads_again(bucket: str) -> None:
     assert clips(store) == ["first"]
 
 
+def test_a_table_of_many_versions_is_opened_by_few_requests(bucket: str, proxy: Proxy) -> None:
+    store = DeltaStore(f"{bucket}/home")
+    handle = store.open(TABLE, SCHEMA)
+    for number in range(19):
+        store.replace(handle, rows("a", str(number)), "a", {})
+    proxy.requests.clear()
+    assert clips(store) == ["18"]
+    assert len(proxy.requests) < 20
+
+
 def test_a_commit_whose_answer_was_lost_is_seen_by_the_next_reader(bucket: str, proxy: Proxy) -> None:
     store = DeltaStore(f"{bucket}/home")
     handle = store.open(TABLE, SCHEMA)

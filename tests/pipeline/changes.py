@@ -1,4 +1,4 @@
-"""The table of changes: what each makes the product do again, in exact numbers; all else is reused.
+"""The table of changes: what each makes the product do again and the policy request; all else is reused.
 
 A row computed in `scenes` is a full decode of a video, a unit of `frames` or `motion_scores` or both a decode of a
 clip, a row of `clip_files` an encode, one in a score or caption table a call of its engine.
@@ -6,17 +6,16 @@ clip, a row of `clip_files` an encode, one in a score or caption table a call of
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from curation_assets.definitions import all_assets
-from curation_assets.settings import Settings
-from curation_assets.stage_asset import StageAsset
+from curation_assets.refresh import Stage
+from curation_assets.tables import Table
 from tests import videos
-from tests.pipeline.jobs import SETTINGS, Job, changed
+from tests.pipeline.jobs import Job, changed
 
 VIDEOS, CLIPS, SAMPLES = 3, 8, 7  # of the finished job: bikes has 5 samples, two_shots 2, grey a clip that is dropped
 
@@ -32,9 +31,13 @@ CAPTIONED: Mapping[str, int] = dict.fromkeys(
     ("captions", "rewritten_captions", "alignment_scores", "sample_selection", "training_manifest"), SAMPLES
 )
 
+A, B, NEW = ("films-0000",), ("films-0001",), ("films-0002",)
+AB = A + B
+Tick = Mapping[tuple[str, ...], str]
+"""The assets that the policy requests at once, by shards."""
+
 Patch = Callable[[pytest.MonkeyPatch], None]
 CHAT = {"model": "stand-in"}
-TIGHT: Mapping[str, Any] = {"selection__motion": {"dis": {"min": 5.0}}}
 
 
 def no_change(_: Job) -> None:
@@ -49,14 +52,21 @@ def no_patch(_: pytest.MonkeyPatch) -> None:
 class Change:
     """`computed`: the assets that compute anything, with how many units; the five figures: what that takes.
 
-    `settings` are keys of `changed`. `films` does something to the job's folder, `patch` to the product. `earlier`
-    is a change that was made and refreshed before. `chat`: captions are of a stand-in server. `needs`: the films that
-    a refresh may open. `is_exact`: a plan can tell every figure before the run. `why`: an asset, and what the plan
-    says of it.
+    `ticks`: what the policy requests, until it requests nothing: the assets whose code or whose inputs' data changed.
+    First those that are out of date, each of the shards concerned. `again`: the units that it has computed twice, for
+    an asset is requested when one input changed, and when another has followed. `is_by_hand`: what the policy can't
+    know of, done when a run is asked for.
+
+    `settings` are keys of `changed`. `films` does something to the job's folder, `patch` to the product. `after`: the
+    change that was made before, and worked off. `chat`: captions are of a stand-in server. `needs`: the films that
+    may be opened. `is_exact`: a plan can tell every figure before the run. `why`: an asset, and what the plan says of
+    it.
     """
 
     name: str
     computed: Mapping[str, int] = field(default_factory=dict)
+    ticks: Sequence[Tick] = ()
+    again: Mapping[str, int] = field(default_factory=dict)
     video_decodes: int = 0
     clip_decodes: int = 0
     encodes: int = 0
@@ -65,17 +75,17 @@ class Change:
     settings: Mapping[str, Any] = field(default_factory=dict)
     films: Callable[[Job], None] = no_change
     patch: Patch = no_patch
-    earlier: "Change | None" = None
+    after: str = ""
     chat: bool = False
-    chat_before: bool = False
     needs: tuple[str, ...] = ()
     is_exact: bool = True
     is_refused: bool = False
+    is_by_hand: bool = False
     why: tuple[str, str] | None = None
 
-    def settings_at(self, chat_url: str) -> dict[str, Any]:
+    def settings_at(self, before: Mapping[str, Any], chat_url: str) -> dict[str, Any]:
         server = {"captions": {"engine": "chat", "chat": {**CHAT, "base_url": chat_url}}} if self.chat else {}
-        settings = changed(SETTINGS, **server)
+        settings = changed(before, **server)
         for key, value in self.settings.items():
             settings = changed(settings, **{key: value})
         return settings
@@ -135,22 +145,21 @@ def another_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("curation_assets.scores.assets.text_reader_identity", lambda _: revised)
 
 
-def next_version(table: str) -> Patch:
-    def raised(settings: Settings) -> list[Any]:
-        assets = []
-        for asset in all_assets(settings):
-            if isinstance(asset, StageAsset) and any(stage.table.name == table for stage in asset.stages):
-                stages = (
-                    replace(stage, version="next") if stage.table.name == table else stage for stage in asset.stages
-                )
-                asset = replace(asset, stages=tuple(stages))
-            assets.append(asset)
-        return assets
+def next_version(name: str, folder: str) -> Patch:
+    """Of the stage of a table, declared in the folder's `assets.py`."""
 
-    return lambda monkeypatch: monkeypatch.setattr("curation_assets.definitions.all_assets", raised)
+    def stage(table: Table, **declared: Any) -> Stage:
+        return Stage(table, **{**declared, "version": "next"} if table.name == name else declared)
+
+    return lambda monkeypatch: monkeypatch.setattr(f"curation_assets.{folder}.assets.Stage", stage)
 
 
 # --- the table ---------------------------------------------------------------------------------------------------
+
+FILES = "clip_files training_manifest"
+FROM_VIDEOS = f"scenes clips frames motion_scores {FILES}"
+FROM_FRAMES = "semantic_scores aesthetic_scores technical_scores text_scores"
+FROM_DECISIONS = "captions rewritten_captions alignment_scores sample_selection"
 
 NEW_VIDEO: dict[str, Any] = {
     "computed": ONE_NEW_VIDEO_OF_ONE_CLIP,
@@ -160,6 +169,18 @@ NEW_VIDEO: dict[str, Any] = {
     "calls": 5,
     "is_exact": False,
 }
+IN_ITS_SHARD: list[Tick] = [
+    {B: "raw_videos"},
+    {B: FROM_VIDEOS},
+    {B: f"clips frames motion_scores {FROM_FRAMES} clip_selection captions alignment_scores {FILES}"},
+    {B: f"clip_selection {FROM_DECISIONS} training_manifest"},
+    {B: f"alignment_scores sample_selection {FILES}"},
+    {B: "training_manifest"},
+]
+LEVELS = ("raw_videos", "scenes", "clips", "frames motion_scores", FROM_FRAMES, "clip_selection")
+IN_A_NEW_SHARD: list[Tick] = [  # what is made from a missing shard waits
+    {NEW: assets} for assets in (*LEVELS, *FROM_DECISIONS.split(), *FILES.split())
+]
 
 CHANGES = [
     Change("nothing"),
@@ -171,23 +192,37 @@ CHANGES = [
         films=add,
         needs=("street.mp4",),
         why=("raw_videos", "new input"),
+        ticks=IN_ITS_SHARD,
     ),
-    Change("video replaced", **NEW_VIDEO, samples=6, films=replace_film, needs=("two_shots.mp4",)),
+    Change("video replaced", **NEW_VIDEO, samples=6, films=replace_film, needs=("two_shots.mp4",), ticks=IN_ITS_SHARD),
     Change(
         "video renamed",
         {"source_files": 1, "training_manifest": 5},
         films=rename,
         why=("source_files", "size and time of a known file"),
+        ticks=[{A: "raw_videos"}, {A: FROM_VIDEOS}],
     ),
-    Change("video moved", {"source_files": 1, "training_manifest": 2}, films=move),
-    Change("video touched, another copied", {"source_files": 2}, films=touch_and_copy, is_exact=False),
-    Change("video removed", films=remove, samples=2),
+    Change(
+        "video moved",
+        {"source_files": 1, "training_manifest": 2},
+        films=move,
+        ticks=[{B: "raw_videos"}, {B: FROM_VIDEOS}],
+    ),
+    Change(
+        "video touched, another copied",
+        {"source_files": 2},
+        films=touch_and_copy,
+        is_exact=False,
+        ticks=[{B: "raw_videos"}],
+    ),
+    Change("video removed", films=remove, samples=2, ticks=[{A: "raw_videos"}, {A: FROM_VIDEOS}]),
     Change(
         "video back again",
         {"source_files": 1, "training_manifest": 5},
         films=bring_back,
-        earlier=Change("removed", films=remove),
+        after="video removed",
         why=("training_manifest", "new input"),
+        ticks=[{A: "raw_videos"}, {A: FROM_VIDEOS}],
     ),
     Change("source unreachable", films=unmount, is_refused=True),
     Change("source emptied", films=empty, is_refused=True),
@@ -198,6 +233,7 @@ CHANGES = [
         films=lose_a_clip_file,
         needs=("two_shots.mp4",),
         is_exact=False,
+        is_by_hand=True,
         why=("clip_files", "its file is gone"),
     ),
     # settings that change decisions
@@ -205,16 +241,28 @@ CHANGES = [
         "threshold tightened",
         {"clip_selection": CLIPS},
         samples=4,
-        settings=TIGHT,
+        settings={"selection__motion": {"dis": {"min": 5.0}}},
         why=("clip_selection", "settings: filters.motion dis.bound.min 0.95 -> 5.0"),
+        ticks=[{AB: "clip_selection"}, {AB: FROM_DECISIONS}, {AB: FILES}],
     ),
     Change(
         "threshold loosened",
         {"clip_selection": CLIPS, "sample_selection": 3, "training_manifest": 3},
-        earlier=Change("tight", settings=TIGHT),
+        after="threshold tightened",
+        ticks=[{AB: "clip_selection"}, {AB: FROM_DECISIONS}, {AB: FILES}],
     ),
-    Change("rule of spans that moves nothing", {"clips": VIDEOS}, settings={"clips__min_duration_s": 0.9}),
-    Change("what the trainer needs", {"training_manifest": SAMPLES}, settings={"training_set__trainer": {"stride": 1}}),
+    Change(
+        "rule of spans that moves nothing",
+        {"clips": VIDEOS},
+        settings={"clips__min_duration_s": 0.9},
+        ticks=[{AB: "clips"}, {A: f"frames motion_scores clip_selection captions {FILES}"}],
+    ),
+    Change(
+        "what the trainer needs",
+        {"training_manifest": SAMPLES},
+        settings={"training_set__trainer": {"stride": 1}},
+        ticks=[{AB: "training_manifest"}],
+    ),
     # settings of what decodes, encodes and calls
     Change(
         "threshold of cuts, the same cuts found",
@@ -223,6 +271,7 @@ CHANGES = [
         settings={"cuts__content_threshold": 26.0},
         needs=("bikes.mp4", "two_shots.mp4", "grey.mp4"),
         is_exact=False,
+        ticks=[{AB: "scenes"}],
     ),
     Change(
         "motion setting",
@@ -241,6 +290,13 @@ CHANGES = [
         settings={"motion__dis": {"pairs_per_s": 4.0}},
         needs=("bikes.mp4", "two_shots.mp4", "grey.mp4"),
         is_exact=False,
+        ticks=[
+            {AB: "motion_scores"},
+            {AB: "clip_selection captions training_manifest"},
+            {AB: FROM_DECISIONS, A: "training_manifest"},
+            {A: f"alignment_scores sample_selection {FILES}"},
+        ],
+        again={"training_manifest": 1},
     ),
     Change(
         "second motion engine",
@@ -252,6 +308,7 @@ CHANGES = [
         },
         needs=("bikes.mp4", "two_shots.mp4", "grey.mp4"),
         is_exact=False,
+        ticks=[{AB: "motion_scores clip_selection"}, {AB: f"clip_selection {FROM_DECISIONS} training_manifest"}],
     ),
     Change(
         "confidence of text, without text",
@@ -259,6 +316,7 @@ CHANGES = [
         calls=CLIPS,
         settings={"text__min_confidence": 0.9},
         is_exact=False,
+        ticks=[{AB: "text_scores"}],
     ),
     Change(
         "quality of encodes",
@@ -267,6 +325,7 @@ CHANGES = [
         settings={"clip_files__crf": 30},
         needs=("bikes.mp4", "two_shots.mp4"),
         why=("clip_files", "settings: crf 22 -> 30"),
+        ticks=[{AB: "clip_files"}, {AB: "training_manifest"}],
     ),
     Change(
         "captions by a server",
@@ -275,6 +334,13 @@ CHANGES = [
         chat=True,
         is_exact=False,
         why=("captions", 'engine "facts" -> "chat"'),
+        ticks=[
+            {AB: "captions"},
+            {AB: "rewritten_captions sample_selection training_manifest"},
+            {AB: f"alignment_scores sample_selection {FILES}"},
+            {AB: f"sample_selection {FILES}"},
+        ],
+        again={"sample_selection": SAMPLES, "training_manifest": SAMPLES},
     ),
     Change(
         "caption prompt, the same answers",
@@ -282,8 +348,9 @@ CHANGES = [
         calls=SAMPLES,
         settings={"captions__prompt": "What is shown?"},
         chat=True,
-        chat_before=True,
+        after="captions by a server",
         is_exact=False,
+        ticks=[{AB: "captions"}, {AB: "rewritten_captions sample_selection training_manifest"}],
     ),
     # engines and logic
     Change(
@@ -292,9 +359,10 @@ CHANGES = [
         calls=SAMPLES,
         settings={"captions__chat__revision": "2"},
         chat=True,
-        chat_before=True,
+        after="captions by a server",
         is_exact=False,
         why=("captions", 'settings: chat.revision "" -> "2"'),
+        ticks=[{AB: "captions"}, {AB: "rewritten_captions sample_selection training_manifest"}],
     ),
     Change(
         "revision of an embedded engine",
@@ -303,25 +371,28 @@ CHANGES = [
         patch=another_reader,
         is_exact=False,
         why=("text_scores", "engine rapidocr: model"),
+        ticks=[{AB: "text_scores"}],
     ),
     Change(
         "logic version of arithmetic",
         {"clips": VIDEOS},
-        patch=next_version("clips"),
+        patch=next_version("clips", "clips"),
         why=("clips", "logic version 1 -> next"),
+        ticks=[{AB: "clips"}],
     ),
     Change(
         "logic version of a decode",
         {"frames": CLIPS},
         clip_decodes=CLIPS,
-        patch=next_version("frames"),
+        patch=next_version("frames", "frames"),
         needs=("bikes.mp4", "two_shots.mp4", "grey.mp4"),
         is_exact=False,
+        ticks=[{AB: "frames"}],
     ),
     # what changes no result
     Change("threshold of a detector that is off", settings={"cuts__adaptive_threshold": 4.0}),
-    Change("size of batches", settings={"execution": {"workers": 2, "batch_units": 1}}),
-    Change("worker count", settings={"execution": {"workers": 1}}),
+    Change("size of batches", settings={"execution__batch_units": 1}),
+    Change("worker count", settings={"execution__workers": 2}),
     Change("shard size", settings={"shards__videos_per_shard": 1}),
     Change(
         "shard size, and a video added",
@@ -330,11 +401,12 @@ CHANGES = [
         settings={"shards__videos_per_shard": 1},
         films=add,
         needs=("street.mp4",),
+        ticks=IN_A_NEW_SHARD,
     ),
     Change(
         "time-out and concurrency of a server",
         settings={"captions__chat__request_timeout_s": 30.0, "captions__chat__concurrency": 2},
         chat=True,
-        chat_before=True,
+        after="captions by a server",
     ),
 ]
