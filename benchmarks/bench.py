@@ -24,7 +24,6 @@ from benchmarks.job import SHARD, Job, run_whole_job
 from benchmarks.report import Section, as_markdown, seconds_of, show
 from curation_assets.headless import HeadlessRun, open_instance
 from curation_assets.refresh import Context, Done, Row, Stage, Work, refresh
-from curation_assets.scores.text import frame_positions
 from curation_assets.settings import Shards, Source, load_settings, parse_settings
 from curation_assets.shards import register
 from curation_assets.tables import TABLES, Table, col
@@ -228,7 +227,7 @@ def models_section(job: Job) -> Section:
     )
 
     settings = job.settings.text
-    looked_at = [clip[k] for clip in clips for k in frame_positions(settings.frames, len(clip))]
+    looked_at = [clip[len(clip) // 2] for clip in clips]
     reader = open_text_reader("rapidocr")
     reader.read(looked_at[0], settings.longest_side_px, settings.min_confidence)
 

@@ -29,7 +29,7 @@ from curation_assets.frames.motion_engines import motion_engines
 from curation_assets.raw_videos.probing import probe_video
 from curation_assets.scores.semantic import semantic_row
 from curation_assets.scores.technical import technical_row
-from curation_assets.scores.text import text_row
+from curation_assets.scores.text import found_in
 from curation_assets.settings import Settings
 from resources.ffmpeg import ffmpeg_program
 from resources.image_encoder import EfficientNetLite0
@@ -219,9 +219,9 @@ class Meter:
         return {
             **technical_row(pictures, settings.technical, "opencv"),
             "motion": motion["motion_score"],
-            "semantic": semantic_row(pictures, settings.semantic, self._encoder)["semantic_score"],
+            "semantic": semantic_row(self._encoder.encode(pictures), self._encoder.engine, {}, "")["semantic_score"],
             "text confidence": max((box.confidence for box in words), default=0.0),
-            "text": text_row(pictures, settings.text, self._reader)["text_score"],
+            "text": found_in(pictures[4], settings.text, self._reader)[0],
         }
 
     def _encode(self, frames: Frames) -> None:

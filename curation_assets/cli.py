@@ -81,8 +81,13 @@ def _parser() -> argparse.ArgumentParser:
     beautify.add_argument("--column", default="prompt", help="column of the file that holds the prompts")
     beautify.add_argument("--name", type=_name, help="name of the file in the table; default: made from its path")
     beautify.add_argument("--base-url", help="OpenAI-compatible server; default: the settings', else OPENAI_BASE_URL")
-    beautify.add_argument("--api-key-env", help="environment variable with its key; default: likewise OPENAI_API_KEY")
+    beautify.add_argument(  # not the key itself, which process listings and the shell's history would show
+        "--api-key-env", metavar="NAME", help="environment variable with its key; default: likewise OPENAI_API_KEY"
+    )
     beautify.add_argument("--model", help="the model's name at the server; default: the settings'")
+    beautify.add_argument("--template", metavar="FILE|TEXT", help="what the model is told; a .txt file or the text")
+    beautify.add_argument("--max-words", type=_positive, help="of a result; default: the settings', else 200")
+    beautify.add_argument("--max-attempts", type=_positive, help="to get a usable answer; default: likewise 10")
     beautify.add_argument("--retry-failed", action="store_true", help="try prompts again that failed")
 
     release = commands.add_parser("release", help="list, show, compare or reproduce training sets")

@@ -3,13 +3,27 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
+from curation_assets.settings import Aesthetic, Alignment, Model, Network, Semantic, Text
+from resources.checkpoints import Checkpoint
 from resources.errors import EngineUnavailable
 
 GPU, CHAT = "gpu", "chat"
-POOLS: Mapping[str, str] = {"chat": CHAT}
+POOLS: Mapping[str, str] = {
+    "chat": CHAT,
+    "vllm": GPU,
+    **{
+        name: GPU
+        for slot in (Semantic, Aesthetic, Alignment, Text)
+        for name, field in slot.model_fields.items()
+        if isinstance(field.default, Network)
+    },
+}
 """Engine -> the concurrency pool of steps that use it: `gpu` where it needs one, `chat` where one server answers all.
 
-A pool's limit is how many such steps run at once, of all runs of an instance. Embedded engines need none.
+A pool's limit is how many such steps run at once, of all runs of an instance. Embedded engines need none; a network may
+take the GPU, which only its step's process knows.
 """
 
 
@@ -25,3 +39,10 @@ def identity(of: Callable[[str], Mapping[str, str]], engine: str) -> dict[str, A
         return dict(of(engine))
     except EngineUnavailable as missing:
         return {"model": engine, "revision": str(missing)}
+
+
+def checkpoint(slot: str, section: BaseModel, engine: str) -> Checkpoint:
+    """The checkpoint that a slot's section of the settings gives an engine."""
+    model: Model = getattr(section, engine)
+    published: Model = type(section).model_fields[engine].default
+    return Checkpoint(f"{slot}.{engine}", published.source, **model.model_dump(include=set(Model.model_fields)))

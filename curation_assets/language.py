@@ -2,18 +2,25 @@
 
 import hashlib
 import json
+import logging
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from typing import Any, Protocol
 
 from curation_assets.engines import identity
-from curation_assets.settings import Chat
+from curation_assets.settings import Chat, SettingsError, Vllm, declared
 from resources.chat import Ask, ChatClient, ChatRequest, parse_json_answer
+from resources.chat_models import request_fields, server_arguments
+from resources.checkpoints import Checkpoint
 from resources.llama_server import embedded_llm_identity, embedded_llm_server
+from resources.vllm_server import Say, VllmServer, vllm_server
 
+TERMINAL = logging.getLogger("reelhouse")
+OWN_SERVER_RETRIES = 2  # it is on this machine and for this step alone: it answers, or it has ended
 RETRY_TEMPERATURE = 0.4  # at 0 a second attempt would repeat the first
 
 
@@ -24,6 +31,8 @@ class WritingSettings(Protocol):
     def engine(self) -> str: ...
     @property
     def chat(self) -> Chat: ...
+    @property
+    def vllm(self) -> Vllm: ...
 
 
 @dataclass(frozen=True)
@@ -52,13 +61,18 @@ class Prompt:
         }
 
     @property
-    def shown_answers(self) -> frozenset[str]:
-        """The answers that the prompt itself gives: placeholder and examples."""
-        shown = [answer for _, answer in self.examples]
+    def placeholders(self) -> frozenset[str]:
+        """The answers that the instruction shows."""
+        shown = set()
         for text in re.findall(rf'\{{\s*"{re.escape(self.key)}".*?\}}', self.instruction, re.DOTALL):
             with suppress(ValueError):  # only a sketch of an answer
-                shown.append(parse_json_answer(text, self.key))
+                shown.add(parse_json_answer(text, self.key))
         return frozenset(shown)
+
+    @property
+    def shown_answers(self) -> frozenset[str]:
+        """The answers that the prompt itself gives: placeholders and examples."""
+        return self.placeholders | {answer for _, answer in self.examples}
 
     def messages(self, text: str) -> list[dict[str, Any]]:
         if not self.examples:
@@ -81,9 +95,18 @@ def parse_prompt(text: str, key: str) -> Prompt:
     return Prompt(text, instruction, tuple(zip(examples[::2], examples[1::2], strict=True)), key)
 
 
-def load_prompt(package: str, name: str, key: str) -> Prompt:
-    """The prompt in `prompts/<name>.txt` of a package."""
-    return parse_prompt(files(package).joinpath("prompts", f"{name}.txt").read_text(encoding="utf-8"), key)
+def packaged_prompt(package: str, name: str) -> str:
+    """The text of `prompts/<name>.txt` of a package."""
+    return files(package).joinpath("prompts", f"{name}.txt").read_text(encoding="utf-8")
+
+
+def prompt_of(own: str | None, setting: str, package: str, name: str, key: str) -> Prompt:
+    """The settings' own prompt, or the packaged one. Raises SettingsError naming the setting."""
+    text = packaged_prompt(package, name) if own is None else own
+    try:
+        return parse_prompt(text, key)
+    except ValueError as problem:
+        raise SettingsError(f"{setting}: {problem}") from None
 
 
 @dataclass(frozen=True)
@@ -113,13 +136,28 @@ NOT_WRITTEN: dict[str, Any] = {
 }
 
 
+class TooLong(ValueError):
+    """An answer that is right but for its length; the message asks for a shorter one."""
+
+    def __init__(self, max_tokens: int) -> None:
+        super().__init__(
+            f"That is too long. Give the same answer in the same form in at most {words_within(max_tokens)} words."
+        )
+
+
+def words_within(tokens: int) -> int:
+    """Words that have about so many tokens: English has 1.3 a word, and models count badly."""
+    return int(tokens / 1.5)
+
+
 async def write(
     ask: Ask, writer: Writer, name: str, text: str, check: Callable[[str], None]
 ) -> tuple[str | None, dict[str, Any]]:
     """Ask until `check` lets an answer pass; returns it, and the row's columns on how it was made (`NOT_WRITTEN`'s).
 
     Attempt k has a seed made of `name` and k. After `max_attempts` answers that can't be read or that `check`
-    refuses by a ValueError there is no text, and the last answer is among the columns.
+    refuses by a ValueError there is no text, and the last answer is among the columns. One that is only `TooLong` is
+    answered by asking for a shorter one, and stands where none came.
     """
     made = NOT_WRITTEN | {
         "engine": writer.engine,
@@ -127,11 +165,12 @@ async def write(
         "revision": writer.revision,
         "prompt_sha256": writer.prompt.sha256,
     }
-    messages = writer.prompt.messages(text)
+    messages = turns = writer.prompt.messages(text)
+    long: str | None = None
     for attempt in range(writer.max_attempts):
         temperature = writer.temperature if attempt == 0 else max(writer.temperature, RETRY_TEMPERATURE)
         seed = attempt_seed(name, attempt)
-        request = ChatRequest(messages, temperature, writer.max_tokens, seed, writer.prompt.json_schema)
+        request = ChatRequest(turns, temperature, writer.max_tokens, seed, writer.prompt.json_schema)
         answer = await ask(request)
         made["attempts"] = attempt + 1
         made["finish_reason"] = answer.finish_reason
@@ -142,10 +181,19 @@ async def write(
         try:
             written = parse_json_answer(answer.text, writer.prompt.key)
             check(written)
+        except TooLong as reason:
+            long = written
+            turns = [*messages, *again(answer.text, str(reason))]
         except ValueError:
-            continue
-        return written, made | {"last_answer": None}
-    return None, made
+            turns = messages
+        else:
+            return written, made | {"last_answer": None}
+    return (None, made) if long is None else (long, made | {"last_answer": None})
+
+
+def again(answer: str, remark: str) -> list[dict[str, Any]]:
+    """The turns that ask for another answer."""
+    return [{"role": "assistant", "content": answer}, {"role": "user", "content": remark}]
 
 
 def attempt_seed(name: str, attempt: int) -> int:
@@ -162,12 +210,18 @@ def explained(outcome: dict[str, Any] | Exception, why: str) -> list[dict[str, A
     return [outcome]
 
 
-def writer_settings(writer: Writer) -> dict[str, Any]:
+def writer_settings(writer: Writer, chat: Chat) -> dict[str, Any]:
     """What can change a text, for fingerprints; the embedded model with its versions."""
-    values = asdict(writer)
+    values = {name: value for name, value in asdict(writer).items() if value is not None}
     if writer.engine == "embedded":
-        values |= identity(lambda _: embedded_llm_identity()._asdict(), writer.engine)
-    return values
+        return values | identity(lambda _: embedded_llm_identity()._asdict(), writer.engine)
+    return values | extra_fields(chat)
+
+
+def extra_fields(chat: Chat) -> dict[str, Any]:
+    """What requests hold beside the settings of their own, as a part of a fingerprint."""
+    fields = request_fields(chat.model or "", chat.extra_body)
+    return {"extra_body": fields} if fields else {}
 
 
 def chat_client(chat: Chat, setting: str) -> ChatClient:
@@ -180,19 +234,71 @@ def chat_client(chat: Chat, setting: str) -> ChatClient:
         api_key_env=chat.api_key_env,
         concurrency=chat.concurrency,
         request_timeout_s=chat.request_timeout_s,
+        extra_body=request_fields(chat.model, chat.extra_body),
         setting=setting,
     )
 
 
 @contextmanager
-def language_model(section: WritingSettings, name: str) -> Iterator[tuple[ChatClient, str]]:
-    """The client of the section's engine and the model's revision; an embedded engine runs as long as the context.
+def language_model(
+    section: WritingSettings, name: str, say: Say = TERMINAL.info, images: int = 0, videos: int = 0
+) -> Iterator[tuple[ChatClient, str]]:
+    """The client of the section's engine and the model's revision; a server of ours runs as long as the context.
 
-    `name` is the section's, for messages. Raises EngineUnavailable.
+    `name` is the section's, for messages; `say` hears how a start of minutes gets on. A request holds up to so many
+    pictures and videos. Raises EngineUnavailable.
     """
     if section.engine == "chat":
         yield chat_client(section.chat, f"{name}.chat.base_url"), section.chat.revision
-        return
-    known = embedded_llm_identity()
-    with embedded_llm_server() as base_url:
-        yield ChatClient(base_url, known.model, concurrency=1, setting=f"{name}.engine"), known.revision
+    elif section.engine == "vllm":
+        known = _weights(section.vllm, name).identity()
+        with vllm_server(_vllm(section.vllm, name, images, videos), say) as base_url:
+            here = {**known, "base_url": base_url, "api_key_env": None}
+            client = chat_client(section.chat.model_copy(update=here), f"{name}.vllm")
+            remedy = f"refresh again: {name} starts its server anew"
+            yield replace(client, remedy=remedy, max_retries=OWN_SERVER_RETRIES), known["revision"]
+    else:
+        embedded = embedded_llm_identity()
+        with embedded_llm_server() as base_url:
+            client = ChatClient(base_url, embedded.model, concurrency=1, max_retries=4, setting=f"{name}.engine")
+            yield client, embedded.revision
+
+
+def named_chat(section: WritingSettings, name: str) -> Chat:
+    """The section's `chat`, with model and revision as rows hold them where vLLM serves the model."""
+    if section.engine != "vllm":
+        return section.chat
+    known = identity(lambda _: _weights(section.vllm, name).identity(), section.vllm.model or "")
+    return section.chat.model_copy(update=known)
+
+
+def served_by(section: WritingSettings) -> dict[str, Any]:
+    """What vLLM is told that can change an answer, as a part of a fingerprint."""
+    if section.engine != "vllm":
+        return {}
+    return {"vllm": declared(section.vllm) | {"arguments": _arguments(section.vllm)}}
+
+
+def _weights(vllm: Vllm, name: str) -> Checkpoint:
+    assert vllm.model is not None  # settings are validated
+    return Checkpoint(f"{name}.vllm", vllm.model, vllm.source or vllm.model, vllm.revision)
+
+
+def _arguments(vllm: Vllm) -> tuple[str, ...]:
+    return (*server_arguments(vllm.model or ""), *vllm.arguments)
+
+
+def _vllm(vllm: Vllm, name: str, images: int, videos: int) -> VllmServer:
+    weights = _weights(vllm, name)
+    as_they_are = {"gpus", "dtype", "max_model_len", "gpu_memory_utilization", "start_timeout_s"}
+    return VllmServer(
+        source=str(weights.folder or weights.source),
+        name=weights.published,
+        setting=weights.setting,
+        revision=None if weights.folder else vllm.revision or None,
+        python=vllm.python or sys.executable,
+        images=images,
+        videos=videos,
+        arguments=_arguments(vllm),
+        **vllm.model_dump(include=as_they_are),
+    )

@@ -14,7 +14,7 @@ from resources.errors import InputError
 
 VIDEO_ID = re.compile(r"[0-9a-f]{16}")
 CLIP_ID = re.compile(r"[0-9a-f]{16}-\d{8,}-\d{8,}")
-_FILE_OF_CLIP = re.compile(rf"({CLIP_ID.pattern})(?:-[0-9a-f]{{8}})?\.(?:mp4|zip)")
+_FILE_OF_CLIP = re.compile(rf"({CLIP_ID.pattern})(?:-[0-9a-f]{{8}})?\.[0-9a-z]+")
 _BEGINS_AN_ID = re.compile(r"[0-9a-f]{4,16}(-\d*(-\d*)?)?")
 LISTED = 20
 

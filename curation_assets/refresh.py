@@ -49,7 +49,8 @@ class Stage:
     -> its settings, model and revision, for tables that hold a row per engine. `version`: raised when the logic
     changes. `not_data`: unit columns that say where the input lies, not what it is. `carried`: unit columns copied to
     all rows at each refresh, also to reused ones. `paid`: a result outlives a failure of its parent. `file`: the
-    columns that hold path and size of a row's file. `effort`: what computing a unit takes, which `plan` adds up.
+    columns that hold path and size of a row's file. `added`: unit columns younger than rows in use, whose fingerprints
+    stand where such a column is null. `effort`: what computing a unit takes, which `plan` adds up.
     """
 
     table: Table
@@ -60,6 +61,7 @@ class Stage:
     settings: Mapping[str, Any] = field(default_factory=dict)
     engines: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {NO_ENGINE: {}})
     not_data: frozenset[str] = frozenset()
+    added: frozenset[str] = frozenset()
     carried: tuple[str, ...] = ()
     file: tuple[str, str] | None = None
     paid: bool = False
@@ -82,7 +84,10 @@ class Stage:
         data = {
             name: value
             for name, value in unit.items()
-            if name not in self.not_data and name not in self.carried and name not in ("blocked", "wanted")
+            if name not in self.not_data
+            and name not in self.carried
+            and name not in ("blocked", "wanted")
+            and not (name in self.added and value is None)
         }
         return _digest([self.table.name, self.version, self.settings, engine, self.engines[engine], data])[:16]
 

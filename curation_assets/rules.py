@@ -12,6 +12,7 @@ from typing import NamedTuple
 import polars as pl
 from deltalake import DeltaTable
 
+from curation_assets.media_types import IS_IMAGE
 from curation_assets.refresh import Report, Stage
 from curation_assets.spot_checks import clip_is_as_described, frames_are_as_described
 from curation_assets.tables import TABLES
@@ -34,11 +35,12 @@ class Finding(NamedTuple):
 
 
 class Range(NamedTuple):
-    """Inclusive; None is no bound. A value is finite, and there is one unless `optional`."""
+    """Inclusive; None is no bound. A value is finite, and there is one unless `optional`, or `of_videos` alone."""
 
     min: float | None = None
     max: float | None = None
     optional: bool = False
+    of_videos: bool = False
 
 
 class Same(NamedTuple):
@@ -50,6 +52,8 @@ class Same(NamedTuple):
 
 
 COSINE, SHARE, POSITIVE, COUNT = Range(-1, 1), Range(0, 1), Range(0, None), Range(1, None)
+TEXT_AREA = POSITIVE  # a share, or craft's sum of boxes, which may overlap
+ALIGNMENT = Range(-1, 100)  # a cosine, or by clip_score a hundred times one
 
 PARENT: Mapping[str, tuple[str, str]] = {  # table -> the column that names its parent, and the parent's table
     "raw_videos": ("video_id", "source_files"),
@@ -77,28 +81,33 @@ RANGES: Mapping[str, Mapping[str, Range]] = {
     "motion_scores": dict.fromkeys(("motion_score", "motion_min", "motion_max", "motion_p90", "pair_scores"), POSITIVE),
     "semantic_scores": {"semantic_score": COSINE, "semantic_mean": COSINE, "pair_scores": COSINE},
     "aesthetic_scores": {"aesthetic_score": Range(), "frame_scores": Range()},
-    "text_scores": {"text_score": SHARE, "frame_scores": SHARE},
+    "text_scores": {"text_score": TEXT_AREA, "frame_scores": TEXT_AREA},
     "technical_scores": {
         **dict.fromkeys(("technical_score", "frame_scores", "black_share", "white_share"), SHARE),
-        **dict.fromkeys(("border_share", "frozen_share"), SHARE),
+        "border_share": SHARE,
+        "frozen_share": SHARE._replace(of_videos=True),
         "sharpness": POSITIVE,
         "luma": Range(0, 255),
         "colour": POSITIVE,
     },
     "rewritten_captions": {"similarity": COSINE},
-    "alignment_scores": {"alignment_score": COSINE, "frame_scores": COSINE},
+    "alignment_scores": {"alignment_score": ALIGNMENT, "frame_scores": ALIGNMENT},
     "clip_files": {
         **dict.fromkeys(("width", "height", "frame_count", "file_size_bytes"), COUNT),
-        **dict.fromkeys(("duration_s", "frames_per_s"), POSITIVE),
+        "duration_s": POSITIVE,
+        "frames_per_s": POSITIVE._replace(of_videos=True),
         **dict.fromkeys(("first_frame_psnr_db", "last_frame_psnr_db"), Range(0, 100)),
     },
     "training_manifest": {
         **dict.fromkeys(("width", "height", "frame_count", "caption_tokens"), COUNT),
-        **dict.fromkeys(("start_s", "end_s", "duration_s", "frames_per_s"), POSITIVE),
+        **dict.fromkeys(("start_s", "end_s", "duration_s"), POSITIVE),
+        "frames_per_s": POSITIVE._replace(of_videos=True),
         "motion_score": Range(0, None, optional=True),
         "aesthetic_score": Range(optional=True),
-        **dict.fromkeys(("semantic_score", "alignment_score"), Range(-1, 1, optional=True)),
-        **dict.fromkeys(("text_score", "technical_score"), Range(0, 1, optional=True)),
+        "semantic_score": Range(-1, 1, optional=True),
+        "alignment_score": ALIGNMENT._replace(optional=True),
+        "text_score": TEXT_AREA._replace(optional=True),
+        "technical_score": SHARE._replace(optional=True),
     },
 }
 
@@ -161,7 +170,7 @@ def broken_rules(shard: Shard, stage: Stage, files: Files, pool: WorkerPool) -> 
     yield _adds_up(shard.report)
     yield _every_input_has_a_row(shard, stage)
     yield _keys_are_unique(shard, stage)
-    yield _parents_exist(shard, table)
+    yield _parents_exist(shard, stage)
     if table in RANGES:
         yield _in_range(shard, stage)
     for same in SAME.get(table, ()):
@@ -231,8 +240,10 @@ def _keys_are_unique(shard: Shard, stage: Stage) -> Finding:
     return Finding(f"no two rows share {', '.join(stage.table.key)}", keys.height, _named(twice, *stage.table.key))
 
 
-def _parents_exist(shard: Shard, table: str) -> Finding:
-    column, parent = PARENT[table]
+def _parents_exist(shard: Shard, stage: Stage) -> Finding:
+    column, parent = PARENT[stage.table.name]
+    if parent == "frames" and parent not in stage.reads:
+        parent = "clips"  # a score of frames that aren't stored
     rows = shard.all_rows(column).drop("error").drop_nulls()
     orphans = rows.join(shard.all_rows(column, table=parent), on=column, how="anti")
     return Finding(f"every {column} is in {parent}", rows.height, _named(orphans.unique().sort(column), column))
@@ -252,7 +263,8 @@ def _in_range(shard: Shard, stage: Stage) -> Finding:
             inside &= value >= allowed.min - _ROUNDING
         if allowed.max is not None:
             inside &= value <= allowed.max + _ROUNDING
-        outside = values.filter(~inside.fill_null(allowed.optional)).with_columns(pl.lit(name).alias("column"))
+        may_lack = IS_IMAGE if allowed.of_videos else pl.lit(allowed.optional)
+        outside = values.filter(~inside.fill_null(may_lack)).with_columns(pl.lit(name).alias("column"))
         wrong += _named(outside, *stage.table.key, "column", "value")
     return Finding("numbers are finite and in range", rows.height, wrong)
 
@@ -339,7 +351,10 @@ def _files_are_there(shard: Shard, stage: Stage, files: Files) -> Finding:
 
 SPOT_CHECK: Mapping[str, tuple[Callable[..., Row], Sequence[str]]] = {  # what decodes a table's file; the columns
     "frames": (frames_are_as_described, ("frames_path", "frame_indices", "width", "height", "frames_sha256")),
-    "clip_files": (clip_is_as_described, ("file_path", "frame_count", "width", "height", "video_codec", "audio_codec")),
+    "clip_files": (
+        clip_is_as_described,
+        ("file_path", "frame_count", "width", "height", "duration_s", "video_codec", "audio_codec"),
+    ),
 }
 
 

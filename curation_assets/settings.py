@@ -9,13 +9,16 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from curation_assets.media_types import MediaType
 from resources.object_store import is_url, refusal
+from resources.sampling import COUNTED, OF_ONE_FRAME, Method, require_sampling
 
 DEFAULT_SETTINGS_FILE = "deployments/local/curation.yaml"
 DEFAULT_HOME = ".reelhouse"
@@ -35,16 +38,24 @@ def execution(default: Any, **constraints: Any) -> Any:
     return Field(default, json_schema_extra={"execution": True}, **constraints)
 
 
+def added(default: Any, **constraints: Any) -> Any:
+    """A field younger than rows in use: at its default `declared` leaves it out, so that their fingerprints stand."""
+    return Field(default, json_schema_extra={"added": True}, **constraints)
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
 NAME = r"[a-z0-9][a-z0-9_-]{0,47}"  # part of paths, of a predicate and of partition keys
 SourceName = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
 class Source(Section):
-    """A folder of videos, or a listing of them; each a path or an s3:// URL."""
+    """A folder of videos and images, or a listing of them; each a path or an s3:// URL."""
 
     path: str = Field(description="folder, or a .csv, .jsonl or .parquet listing")
     recursive: bool = True
+    media_types: tuple[MediaType, ...] = Field(
+        ("video", "image"), description="folder only: which files to take, by their endings"
+    )
     path_column: str = Field("video_path", description="listing only: the column that holds the path")
     folder: str | None = Field(None, description="listing only: what relative paths start from; default: its folder")
 
@@ -112,25 +123,144 @@ class Motion(Section):
     farneback: FarnebackMotion = FarnebackMotion()
 
 
-class Semantic(Section):
-    engines: tuple[Literal["efficientnet_lite0"], ...] = ("efficientnet_lite0",)
+class Merged(Section):
+    """A file that gives some fields of a part leaves the part's others at their defaults here."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_other_fields(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            return given
+        merged = dict(given)
+        for name, field in cls.model_fields.items():
+            if isinstance(field.default, Bound | Model) and isinstance(given.get(name), dict):
+                merged[name] = {**field.default.beside(given[name]), **given[name]}
+        return merged
 
 
-class Aesthetic(Section):
-    engines: tuple[()] = Field((), description="no packaged engine scores aesthetics; off")
+class Network(Section):
+    """How a network runs. Precision moves figures a little; device and batch speed alone."""
+
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    device: str = execution("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU where there is one")
+    batch_frames: int = execution(
+        0, ge=0, description="frames a forward pass; 0: 64 on a GPU, 1 on a CPU. Halved when memory runs out"
+    )
 
 
-FrameChoice = Literal["middle", "all"] | tuple[Annotated[int, Field(ge=0, le=8)], ...]
+class Model(Network):
+    """A network's weights in transformers' layout."""
+
+    source: str = Field(description="a folder, or a hub id, which is downloaded when its engine is on")
+    revision: str = Field("", description="the hub's commit or tag; of a folder any text. Stored in each row")
+
+    def beside(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What stays of it beside `given`: all but the revision where the source is another."""
+        kept = self.model_dump()
+        return kept if given.get("source", self.source) == self.source else {**kept, "revision": ""}
+
+
+class Sampling(Section):
+    """Which frames of a clip a score looks at, by EasyAnimate's methods; `stored` is all nine of `frames`.
+
+    Of clips whose stored frames need not hold them all, the source is decoded once more, at full size.
+    """
+
+    method: Method
+    frames: int = Field(1, ge=1, description="uniform and random: how many")
+    stride: int | None = Field(None, ge=1, description="random and stride: distance of frames, of random the largest")
+    seed: int = Field(0, ge=0, description="random: another one, other frames; the same with each run")
+
+    @model_validator(mode="after")
+    def _fits_its_method(self) -> Self:
+        require_sampling(self.method, self.frames, self.stride)
+        return self
+
+
+CLIP_L14 = Model(source="openai/clip-vit-large-patch14", revision="32bd64288804d66eefd0ccbe215aa642df71cc41")
+
+
+class Semantic(Merged):
+    engines: tuple[
+        Literal[
+            "efficientnet_lite0", "clip_l14_336", "clip_l14", "clip_b32", "dinov2_small", "dinov2_base", "dinov2_large"
+        ],
+        ...,
+    ] = ("efficientnet_lite0",)
+    clip_l14_336: Model = Model(
+        source="openai/clip-vit-large-patch14-336", revision="ce19dc912ca5cd21c8a653c79e251e808ccabcd1"
+    )
+    clip_l14: Model = CLIP_L14
+    clip_b32: Model = Model(source="openai/clip-vit-base-patch32", revision="3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268")
+    dinov2_small: Model = Model(source="facebook/dinov2-small", revision="ed25f3a31f01632728cabb09d1542f84ab7b0056")
+    dinov2_base: Model = Model(source="facebook/dinov2-base", revision="f9e44c814b77203eaa57a6bdbbd535f21ede1415")
+    dinov2_large: Model = Model(source="facebook/dinov2-large", revision="47b73eefe95e8d44ec3623f8890bd894b6ea2d6c")
+    sampling: Sampling = added(Sampling(method="stored"), description="of two frames at least")
+
+    @field_validator("sampling")
+    @classmethod
+    def _has_neighbours(cls, sampling: Sampling) -> Sampling:
+        if sampling.method in OF_ONE_FRAME or (sampling.method in COUNTED and sampling.frames < 2):
+            raise ValueError(f"{sampling.method} gives one frame, and consistency compares two; take another, or more")
+        return sampling
+
+
+class AestheticModel(Model):
+    """An image tower, and the head that makes a figure of its output."""
+
+    head: str = Field(description="a .pth or .safetensors file, or a URL, which is downloaded when its engine is on")
+    head_md5: str | None = Field(None, pattern="^[0-9a-f]{32}$", description="checked before use; null: not checked")
+
+
+class Aesthetic(Merged):
+    """Off: no packaged engine scores aesthetics."""
+
+    engines: tuple[Literal["siglip_v2_5", "laion_v2"], ...] = ()
+    siglip_v2_5: AestheticModel = AestheticModel(
+        source="google/siglip-so400m-patch14-384",
+        revision="9fdffc58afc957d1a03a25b10dba0329ab15c2a3",
+        head="https://github.com/discus0434/aesthetic-predictor-v2-5/raw/main/models/aesthetic_predictor_v2_5.pth",
+        head_md5="c46eb8c29f714c9231dc630b8226842a",
+    )
+    laion_v2: AestheticModel = AestheticModel(
+        **CLIP_L14.model_dump(),
+        head="https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/main/"
+        "sac%2Blogos%2Bava1-l14-linearMSE.pth",
+        head_md5="b1047fd767a00134b8fd6529bf19521a",
+    )
+    sampling: Sampling = added(Sampling(method="uniform", frames=4))
+
+
+FrameChoice = Literal["middle", "all"] | Annotated[tuple[Annotated[int, Field(ge=0, le=8)], ...], Field(min_length=1)]
+
+
+class Craft(Network):
+    """EasyOCR's detector. It doesn't read, so what only looks like text counts too."""
+
+    weights: str = Field(
+        "https://github.com/JaidedAI/EasyOCR/releases/download/pre-v1.1.6/craft_mlt_25k.zip",
+        description="a file, or a URL, which is downloaded when its engine is on",
+    )
+    weights_md5: str | None = Field(
+        "2f8227d2def4037cdb3b34389dcf9ec1",
+        pattern="^[0-9a-f]{32}$",
+        description="of the .pth file, checked before use; null: not checked",
+    )
+    area: Literal["union", "sum"] = Field(
+        "union", description="union: what boxes cover of the frame; sum: EasyAnimate's figure, of level boxes alone"
+    )
 
 
 class Text(Section):
-    """The confidence is from benchmarks/calibrate.py."""
+    """`min_confidence` (benchmarks/calibrate.py), `min_characters` and `longest_side_px` are of `rapidocr` alone."""
 
-    engines: tuple[Literal["rapidocr"], ...] = ("rapidocr",)
+    engines: tuple[Literal["rapidocr", "craft"], ...] = ("rapidocr",)
     frames: FrameChoice = Field("middle", description="middle, all, or positions 0..8 among the stored frames")
+    sampling: Sampling | None = added(None, description="in place of `frames`, where given")
     min_confidence: Share = Field(0.79, description="a box counts when its text is read at least this surely")
     min_characters: int = Field(2, ge=1, description="a box of fewer doesn't count: round things are read as O")
     longest_side_px: int = Field(640, ge=64, le=4096)
+    craft: Craft = Craft()
 
 
 class Technical(Section):
@@ -142,6 +272,11 @@ class Bound(Section):
 
     min: float | None = None
     max: float | None = None
+    media_types: tuple[MediaType, ...] = added(("video", "image"), description="what the filter is for")
+
+    def beside(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        """What stays of it where a file gives the other side."""
+        return self.model_dump()
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -150,41 +285,46 @@ class Bound(Section):
         return self
 
 
-class Bounds(Section):
-    """Bounds by name. A file that gives one side of a bound leaves the other at its default; null removes a side."""
+class VideoBound(Bound):
+    """Of a score that compares frames, which an image has none of."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _keep_other_side(cls, given: object) -> object:
-        if not isinstance(given, dict):
-            return given
-        merged = dict(given)
-        for name, field in cls.model_fields.items():
-            if isinstance(field.default, Bound) and isinstance(given.get(name), dict):
-                merged[name] = {**field.default.model_dump(), **given[name]}
-        return merged
+    media_types: tuple[Literal["video"], ...] = added(("video",), description="what the filter is for")
 
 
-class MotionBounds(Bounds):
+class MotionBounds(Merged):
     """`dis` from benchmarks/calibrate.py; `farneback` is EasyAnimate's."""
 
-    dis: Bound = Bound(min=0.95, max=74.0)
-    farneback: Bound = Bound(min=2.0, max=20.0)
+    dis: VideoBound = VideoBound(min=0.95, max=74.0)
+    farneback: VideoBound = VideoBound(min=2.0, max=20.0)
 
 
-class SemanticBounds(Bounds):
-    """From benchmarks/calibrate.py."""
+class SemanticBounds(Merged):
+    """`efficientnet_lite0` from benchmarks/calibrate.py; `clip_l14_336` is EasyAnimate's. Others have none yet."""
 
-    efficientnet_lite0: Bound = Bound(min=0.47)
+    efficientnet_lite0: VideoBound = VideoBound(min=0.47)
+    clip_l14_336: VideoBound = VideoBound(min=0.8)
+    clip_l14: VideoBound = VideoBound()
+    clip_b32: VideoBound = VideoBound()
+    dinov2_small: VideoBound = VideoBound()
+    dinov2_base: VideoBound = VideoBound()
+    dinov2_large: VideoBound = VideoBound()
 
 
-class TextBounds(Bounds):
-    """EasyAnimate's; benchmarks/calibrate.py finds 0.017."""
+class AestheticBounds(Merged):
+    """EasyAnimate's."""
+
+    siglip_v2_5: Bound = Bound(min=4.0)
+    laion_v2: Bound = Bound(min=4.0)
+
+
+class TextBounds(Merged):
+    """EasyAnimate's; for `rapidocr` benchmarks/calibrate.py finds 0.017."""
 
     rapidocr: Bound = Bound(max=0.02)
+    craft: Bound = Bound(max=0.02)
 
 
-class TechnicalBounds(Bounds):
+class TechnicalBounds(Merged):
     """One bound a measure, from benchmarks/calibrate.py; each measure's range is in `tables.py`."""
 
     sharpness: Bound = Bound(min=35.0)
@@ -192,7 +332,7 @@ class TechnicalBounds(Bounds):
     black_share: Bound = Bound(max=0.25)
     white_share: Bound = Bound(max=0.35)
     border_share: Bound = Bound(max=0.071)
-    frozen_share: Bound = Bound(max=0.38)
+    frozen_share: VideoBound = VideoBound(max=0.38)
     colour: Bound = Bound(min=0.36)
 
 
@@ -205,12 +345,28 @@ class Selection(Section):
 
     motion: MotionBounds = MotionBounds()
     semantic: SemanticBounds = SemanticBounds()
+    aesthetic: AestheticBounds = AestheticBounds()
     text: TextBounds = TextBounds()
     technical: TechnicalEngineBounds = TechnicalEngineBounds()
 
 
+def text_of(value: str | None) -> str | None:
+    """A text as it is, or what the .txt file of that path holds."""
+    if value is None or "\n" in value or not value.endswith(".txt"):
+        return value
+    try:
+        return Path(value).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as failure:
+        raise ValueError(f"the file {value} can't be read: {failure}; name a text file in UTF-8") from None
+
+
+PromptText = Annotated[str | None, AfterValidator(text_of)]
+CaptionTokens = Annotated[int | None, Field(ge=16)]
+SENT_ANYWAY = frozenset({"model", "messages", "temperature", "max_tokens", "seed", "response_format", "stream", "n"})
+
+
 class Chat(Section):
-    """An OpenAI-compatible server; the server is the engine."""
+    """An OpenAI-compatible server; the server is the engine. Sampling is greedy, as EasyAnimate's captioner's."""
 
     base_url: str | None = execution(None, description="e.g. http://127.0.0.1:8000/v1")
     api_key_env: str | None = execution(None, description="name of the environment variable that holds the key")
@@ -218,60 +374,131 @@ class Chat(Section):
     revision: str = Field("", description="free text stored with each row; change it to recompute")
     temperature: float = Field(0.0, ge=0, le=2)
     max_tokens: int = Field(512, ge=1)
-    concurrency: int = execution(8, ge=1)
-    request_timeout_s: float = execution(120.0, gt=0)
+    extra_body: dict[str, Any] = added(
+        {}, description="fields of the request, above those of the model's family; null takes one out"
+    )
+    concurrency: int = execution(64, ge=1, description="requests at a time; a server queues what it can't batch")
+    request_timeout_s: float = execution(600.0, gt=0, description="one request, with queue and retries")
+
+    @field_validator("extra_body")
+    @classmethod
+    def _has_no_setting_of_its_own(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted(SENT_ANYWAY & fields.keys()):
+            raise ValueError(f"{', '.join(taken)} can't stand here; each is sent as its own setting or the stage says")
+        return fields
 
 
-CAPTION_PROMPT = "Describe this video in detail. Don't repeat."
+class WritingChat(Chat):
+    """Sampling as EasyAnimate's rewriter's. Requests hold no pictures, so more of them fit a server."""
+
+    temperature: float = Field(0.7, ge=0, le=2)
+    max_tokens: int = Field(1024, ge=1)
+    concurrency: int = execution(256, ge=1)
+
+
+class Vllm(Section):
+    """A vLLM server that the step starts and stops; `chat` says what it is asked. Lengths and share: EasyAnimate's."""
+
+    model: str | None = Field(None, description="hub id; the name in rows, wherever the weights are read from")
+    revision: str = Field("", description="the hub's commit or tag; of a folder any text. Stored in each row")
+    source: str | None = execution(None, description="folder of the weights; default: the hub, which downloads them")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", description="auto: the checkpoint's own")
+    max_model_len: int = Field(8192, ge=1, description="tokens of a request and its answer")
+    arguments: tuple[str, ...] = Field(
+        (), description="further ones of vLLM's server; a checkpoint's quantisation (AWQ) needs none"
+    )
+    gpus: int = execution(0, ge=0, description="over how many the model is split; 0: all that are visible")
+    gpu_memory_utilization: float = execution(0.9, gt=0, le=1, description="share of each; on a CPU, of its memory")
+    python: str | None = execution(None, description="interpreter of an environment with vLLM; default: this one")
+    start_timeout_s: float = execution(1800.0, gt=0, description="downloads count too")
 
 
 class Captions(Section):
-    engine: Literal["facts", "chat"] = "facts"
-    prompt: str = CAPTION_PROMPT
+    engine: Literal["facts", "chat", "vllm"] = "facts"
+    prompt: PromptText = Field(None, description="text or the path of a .txt file; default: the packaged one")
+    image_prompt: PromptText = added(None, description="the same for images")
+    send: Literal["frames", "video"] = added(
+        "frames", description="the frames as numbered pictures, or as one video, which vLLM takes"
+    )
+    max_caption_tokens: CaptionTokens = added(
+        None, description="longer captions are asked for again, shorter; EasyAnimate's trainer keeps 256, LongCLIP 248"
+    )
+    max_attempts: int = added(3, ge=1, description="requests for a caption of at most max_caption_tokens")
     frame_count: int = Field(8, ge=1, le=8, description="uniform frames sent to a chat engine")
     chat: Chat = Chat()
+    vllm: Vllm = added(Vllm())
 
 
 class Rewriting(Section):
-    engine: Literal["embedded", "chat", "off"] = "embedded"
+    engine: Literal["embedded", "chat", "vllm", "off"] = "embedded"
     max_attempts: int = Field(10, ge=1)
     min_similarity: float = Field(0.5, ge=-1, le=1, description="MiniLM cosine of answer and caption; below: drift")
     max_new_words: Share | None = Field(
         None, description="share of an answer's content words that the caption lacks; default: embedded 0, chat 0.5"
     )
-    chat: Chat = Chat(temperature=0.7, max_tokens=256)
+    prompt: PromptText = Field(None, description="text or the path of a .txt file; default: the packaged one")
+    max_caption_tokens: CaptionTokens = Field(None, description="longer answers are asked for again, shorter")
+    chat: WritingChat = WritingChat()
+    vllm: Vllm = added(Vllm())
 
 
 class Beautifying(Section):
     """Short prompts to detailed ones; attempts and the limit of 200 words are EasyAnimate's values."""
 
-    engine: Literal["embedded", "chat", "off"] = "embedded"
-    template: str | None = Field(
-        None, description="what the model is told, as text or as the path of a .txt file; default: the packaged one"
-    )
+    engine: Literal["embedded", "chat", "vllm", "off"] = "embedded"
+    template: PromptText = Field(None, description="text or the path of a .txt file; default: the packaged one")
     max_words: int = Field(200, ge=1, description="longer answers are asked for again")
     max_attempts: int = Field(10, ge=1)
-    chat: Chat = Chat(temperature=0.7)
+    chat: WritingChat = WritingChat()
+    vllm: Vllm = added(Vllm())
 
-    @field_validator("template")
+
+class VideoClipXl(Network):
+    """VideoCLIP-XL-v2, whose weights are for non-commercial use (CC BY-NC-SA 4.0)."""
+
+    weights: str = Field(
+        "https://pai-aigc-photog.oss-cn-hangzhou.aliyuncs.com/easyanimate/video_caption/clip/VideoCLIP-XL-v2.bin",
+        description="a file, or a URL, which is downloaded when its engine is on",
+    )
+    weights_md5: str | None = Field(
+        "cebda0bab14b677ec061a57e80791f35",
+        pattern="^[0-9a-f]{32}$",
+        description="checked before use, EasyAnimate's by default; null: not checked",
+    )
+    tokenizer: str = Field(
+        f"{CLIP_L14.source}@{CLIP_L14.revision}", description="a folder with CLIP's, or a hub id, or id@commit"
+    )
+
+
+class Alignment(Merged):
+    engines: tuple[Literal["label_similarity", "clip_similarity", "clip_score", "videoclip_xl"], ...] = (
+        "label_similarity",
+    )
+    clip_similarity: Model = CLIP_L14
+    clip_score: Model = CLIP_L14
+    videoclip_xl: VideoClipXl = VideoClipXl()
+
+    @model_validator(mode="before")
     @classmethod
-    def _read_file(cls, template: str | None) -> str | None:
-        if template is None or "\n" in template or not template.endswith(".txt"):
-            return template
-        try:
-            return Path(template).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as failure:
-            raise ValueError(f"the template {template} can't be read: {failure}; name a text file in UTF-8") from None
+    def _take_one_engine(cls, given: object) -> object:
+        """Files of before there were several say `engine: NAME`, or `engine: off`, which YAML takes for false."""
+        if not isinstance(given, dict) or "engine" not in given:
+            return given
+        engine = given["engine"]
+        others = {name: value for name, value in given.items() if name != "engine"}
+        return {"engines": () if engine in ("off", False) else (engine,), **others}
 
 
-class Alignment(Section):
-    engine: Literal["label_similarity", "off"] = "label_similarity"
+class AlignmentBounds(Merged):
+    """0.05 let 87 % of captions written by hand pass with their own shot and 35 % with another, of 15 shots.
 
-
-class AlignmentBounds(Bounds):
-    """0.05 let 87 % of captions written by hand pass with their own shot and 35 % with another, of 15 shots."""
+    `videoclip_xl` is EasyAnimate's, set on scores of pictures whose red and blue were exchanged.
+    """
 
     label_similarity: Bound = Bound(min=0.05)
+    clip_similarity: Bound = Bound()
+    clip_score: Bound = Bound()
+    videoclip_xl: Bound = Bound(min=0.20)
 
 
 class SampleSelection(Section):
@@ -302,6 +529,9 @@ class Trainer(Section):
     frame_count: int = Field(49, ge=1)
     stride: int = Field(3, ge=1)
     max_caption_tokens: int = Field(256, ge=1)
+    tokenizer: str | None = added(
+        None, description="folder with a tokenizer.json that counts captions' tokens; default: they are estimated"
+    )
 
 
 class TrainingSet(Section):
@@ -365,21 +595,15 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _bounds_have_engines(self) -> Self:
-        for slot in sorted(self.selection.model_fields_set):
-            section = getattr(self.selection, slot)
-            for engine in sorted(section.model_fields_set):
+        for filters in ("selection", "sample_selection"):
+            section = getattr(self, filters)
+            for slot in sorted(section.model_fields_set):
                 engines = getattr(self, slot).engines
-                if engine not in engines:
+                for engine in sorted(getattr(section, slot).model_fields_set.difference(engines)):
                     raise ValueError(
-                        f"selection.{slot}.{engine} is a threshold on an engine that is off "
+                        f"{filters}.{slot}.{engine} is a threshold on an engine that is off "
                         f"({slot}.engines is {list(engines)}); turn the engine on or remove the threshold"
                     )
-        for engine in sorted(self.sample_selection.alignment.model_fields_set):
-            if engine != self.alignment.engine:
-                raise ValueError(
-                    f"sample_selection.alignment.{engine} is a threshold on an engine that is off "
-                    f"(alignment.engine is {self.alignment.engine!r}); turn the engine on or remove the threshold"
-                )
         return self
 
     @model_validator(mode="after")
@@ -388,6 +612,8 @@ class Settings(Section):
             section = getattr(self, slot)
             if section.engine == "chat" and not (section.chat.base_url and section.chat.model):
                 raise ValueError(f"{slot}.engine is 'chat', which needs {slot}.chat.base_url and {slot}.chat.model")
+            if section.engine == "vllm" and not section.vllm.model:
+                raise ValueError(f"{slot}.engine is 'vllm', which needs {slot}.vllm.model")
         return self
 
 
@@ -400,6 +626,18 @@ def result_settings(section: BaseModel) -> dict[str, Any]:
             continue
         value = getattr(section, name)
         kept[name] = result_settings(value) if isinstance(value, BaseModel) else value
+    return kept
+
+
+def declared(section: BaseModel) -> dict[str, Any]:
+    """The result settings as a stage declares them: without fields that were `added` later and are at their default."""
+    kept = result_settings(section)
+    for name, field in type(section).model_fields.items():
+        value, extra = getattr(section, name), field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("added") and value == field.default:
+            del kept[name]
+        elif name in kept and isinstance(value, BaseModel):
+            kept[name] = declared(value)
     return kept
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from curation_assets.raw_videos.listing import Entry, SourceError, content_id, list_source, path_id
+from curation_assets.raw_videos.listing import Entry, SourceError, content_id, list_source, media_type_of, path_id
 from curation_assets.raw_videos.takedowns import taken_down
 from curation_assets.refresh import data_version
 from curation_assets.settings import Shards, Source
@@ -209,9 +209,13 @@ def _row(
     run_id: str,
     now: dt.datetime,
 ) -> Row:
-    listing = stored_listing(entry)
+    as_listed = {
+        "source_uri": entry.source_uri,
+        "media_type": media_type_of(entry.path) or "video",
+        "listing": stored_listing(entry),
+    }
     if _is_known(entry, present):
-        return {**present[entry.path], "source_uri": entry.source_uri, "listing": listing}
+        return {**present[entry.path], **as_listed}
     error = entry.error
     error_kind = "input" if error else None
     video_id = path_id(source, entry.path)
@@ -226,12 +230,10 @@ def _row(
     return {
         "source": source,
         "path": entry.path,
-        "source_uri": entry.source_uri,
+        **as_listed,
         "size_bytes": entry.size_bytes,
         "modified_at": stored_time(entry.modified_ns),
         "video_id": video_id,
-        "media_type": "video",
-        "listing": listing,
         "first_seen": old.get("first_seen", now),
         "missing_since": None,
         "missing": False,

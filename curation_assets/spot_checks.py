@@ -8,6 +8,7 @@ import av
 
 from resources.errors import InputError
 from resources.files import Files
+from resources.images import read_image
 from resources.media import open_container
 from resources.pictures import unpack_pictures
 
@@ -36,22 +37,33 @@ def frames_are_as_described(files: Files, described: Mapping[str, Any]) -> dict[
 
 def clip_is_as_described(files: Files, described: Mapping[str, Any]) -> dict[str, Any]:
     """`described` holds columns of `clip_files`; gives what was found. Raises InputError where they differ."""
+    url = files.url(described["file_path"])
     pixels = 4 * described["width"] * described["height"] + 2**20
     try:
-        with open_container(files.url(described["file_path"]), pixels) as container:
-            (video,) = container.streams.video
-            sizes = [(frame.width, frame.height) for frame in container.decode(video)]
-            found = {
-                "frame_count": len(sizes),
-                "sizes": sorted(set(sizes)),
-                "video_codec": video.codec.canonical_name,
-                "audio_codec": next((stream.codec.canonical_name for stream in container.streams.audio), None),
-            }
-    except (av.FFmpegError, OSError, ValueError) as failure:
+        found = _image(url, pixels) if described["duration_s"] == 0 else _video(url, pixels)
+    except (InputError, av.FFmpegError, OSError, ValueError) as failure:
         raise InputError(f"it can't be decoded ({failure}); {_MADE_ANEW}") from None
     size = (described["width"], described["height"])
     _compare({name: described[name] for name in found if name != "sizes"} | {"sizes": [size]}, found)
     return found
+
+
+def _video(url: str, pixels: int) -> dict[str, Any]:
+    with open_container(url, pixels) as container:
+        (video,) = container.streams.video
+        sizes = [(frame.width, frame.height) for frame in container.decode(video)]
+        return {
+            "frame_count": len(sizes),
+            "sizes": sorted(set(sizes)),
+            "video_codec": video.codec.canonical_name,
+            "audio_codec": next((stream.codec.canonical_name for stream in container.streams.audio), None),
+        }
+
+
+def _image(url: str, pixels: int) -> dict[str, Any]:
+    image = read_image(url, pixels)
+    height, width, _ = image.rgb.shape
+    return {"frame_count": 1, "sizes": [(width, height)], "video_codec": image.format, "audio_codec": None}
 
 
 def _read(files: Files, path: str) -> bytes:

@@ -235,7 +235,7 @@ def _refresh(
         progress=Progress(_say_to(context), f"{stages[0].table.name} {shard}"),
         retry_failed=RETRY_TAG in context.run.tags,
     )
-    tools = Tools(settings, files)
+    tools = Tools(settings, files, _say_to(context))
     with (
         explaining(f"{stages[0].table.name} {shard}"),
         telling(settings.lineage, stages, shard, work.run_id, work.store) as reports,

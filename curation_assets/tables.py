@@ -92,7 +92,7 @@ SOURCE_FILES = Table(
         "size_bytes": col(pl.Int64, "bytes"),
         "modified_at": note(TIMESTAMP, "modification time when it was hashed"),
         "video_id": col(pl.String, "first 16 hex digits of the SHA-256 of the bytes (of the path if unreadable)"),
-        "media_type": col(pl.String, "video"),
+        "media_type": col(pl.String, "video or image, by the path's ending"),
         "listing": col(pl.String, "JSON object of the listing's other columns; null without a listing"),
         "first_seen": note(TIMESTAMP, "first registration of this path with this content"),
         "missing_since": note(
@@ -105,7 +105,7 @@ SOURCE_FILES = Table(
 
 RAW_VIDEOS = Table(
     "raw_videos",
-    "a source video and what probing found, or why it can't be read",
+    "a source video or image and what probing found, or why it can't be read",
     ("video_id",),
     {
         "video_id": col(pl.String, "content id of the video"),
@@ -115,26 +115,30 @@ RAW_VIDEOS = Table(
         "missing": col(pl.Boolean, "no path of it exists any more"),
         "listing": col(pl.String, "JSON object of the listing's other columns"),
         "size_bytes": col(pl.Int64, "bytes"),
-        "media_type": col(pl.String, "video"),
-        "container": col(pl.String, "container format as FFmpeg names it"),
-        "codec": col(pl.String, "codec of the chosen video stream"),
-        "pixel_format": col(pl.String, "pixel format of the chosen stream"),
-        "bit_depth": col(pl.Int64, "bits of a component"),
+        "media_type": col(pl.String, "video or image"),
+        "container": col(pl.String, "container format as FFmpeg names it; of an image its format"),
+        "codec": col(pl.String, "codec of the chosen video stream; of an image its format"),
+        "pixel_format": col(pl.String, "pixel format of the chosen stream; of an image Pillow's mode"),
+        "bit_depth": col(pl.Int64, "bits of a component; null for an image"),
         "stream_index": col(pl.Int64, "index of the chosen video stream: default disposition first, then the largest"),
         "video_stream_count": col(pl.Int64, "video streams in the file, cover pictures excluded"),
         "width": col(pl.Int64, "display width, px: rotation and sample aspect ratio applied"),
         "height": col(pl.Int64, "display height, px"),
         "coded_width": col(pl.Int64, "stored width, px"),
         "coded_height": col(pl.Int64, "stored height, px"),
-        "rotation_deg": col(pl.Int64, "clockwise rotation to show it upright: 0, 90, 180 or 270"),
+        "rotation_deg": col(
+            pl.Int64, "clockwise rotation to show it upright: 0, 90, 180 or 270; of a mirrored image after mirroring"
+        ),
         "sample_aspect_ratio": col(pl.String, "width:height of a stored pixel, as a fraction"),
-        "frame_rate": col(pl.String, "exact average frame rate, 1/s, as a fraction"),
+        "frame_rate": col(pl.String, "exact average frame rate, 1/s, as a fraction; null for an image"),
         "frames_per_s": col(pl.Float64, "the same as a number"),
         "frame_count": col(pl.Int64, "frames, counted from packets"),
         "duration_s": col(pl.Float64, "s from the first frame to the end of the last"),
         "start_time_s": col(pl.Float64, "s, the first frame's timestamp in the container"),
         "time_base": col(pl.String, "s per timestamp unit of the stream, as a fraction"),
-        "timestamps": col(pl.String, "stream, or generated where the stream has none that can be used"),
+        "timestamps": col(
+            pl.String, "stream; generated where the stream has none that can be used; none: an image, at 0 for 0 s"
+        ),
         "is_variable_frame_rate": col(pl.Boolean, "frame durations differ by more than the time base's rounding"),
         "colour_space": col(pl.String, "matrix used for conversion to RGB: bt601, bt709, bt2020 or rgb"),
         "colour_range": col(pl.String, "limited or full"),
@@ -145,7 +149,7 @@ RAW_VIDEOS = Table(
 
 SCENES = Table(
     "scenes",
-    "a shot: the frames between two cuts",
+    "a shot: the frames between two cuts; an image is one",
     ("video_id", "scene_index"),
     {
         "video_id": col(pl.String, "video the shot is of"),
@@ -158,7 +162,7 @@ SCENES = Table(
 
 CLIPS = Table(
     "clips",
-    "a span of a shot: a clip, or a part that was dropped with the reason",
+    "a span of a shot: a clip, or a part that was dropped with the reason; an image is one, from 0 to 0",
     ("clip_id",),
     {
         "clip_id": col(pl.String, "<video_id>-<start_ms:08d>-<end_ms:08d>"),
@@ -176,12 +180,12 @@ CLIPS = Table(
 
 FRAMES = Table(
     "frames",
-    "a clip's nine sampled frames, one stored zip of JPEGs",
+    "a clip's nine sampled frames, or an image's one picture, in a stored zip of JPEGs",
     ("clip_id",),
     {
         "clip_id": col(pl.String, "clip"),
         "video_id": col(pl.String, "its video"),
-        "frame_indices": col(pl.List(pl.Int64), "within the clip: floor(i*N/8) for i = 0..7, and N-1"),
+        "frame_indices": col(pl.List(pl.Int64), "within the clip: floor(i*N/8) for i = 0..7, and N-1; of an image 0"),
         "frame_times_s": col(pl.List(pl.Float64), "s from the clip's first frame"),
         "width": col(pl.Int64, "of the stored pictures, px, upright, square pixels"),
         "height": col(pl.Int64, "px"),
@@ -239,9 +243,9 @@ TEXT_SCORES = Table(
     {
         "clip_id": col(pl.String, "clip"),
         **_SCORED_BY,
-        "text_score": col(pl.Float64, "mean over frames of the union area of recognised text over the frame's, 0..1"),
+        "text_score": col(pl.Float64, "mean over frames of text's area over the frame's; craft's sum may be above 1"),
         "frame_scores": col(pl.List(pl.Float64), "one a frame"),
-        "texts": col(pl.List(pl.String), "distinct recognised strings in reading order"),
+        "texts": col(pl.List(pl.String), "distinct recognised strings in reading order; craft reads none"),
     },
 )
 
@@ -261,7 +265,7 @@ TECHNICAL_SCORES = Table(
         "black_share": col(pl.Float64, "share of pixels with luma below 16, mean over frames, 0..1"),
         "white_share": col(pl.Float64, "share of pixels with luma above 239, mean over frames, 0..1"),
         "border_share": col(pl.Float64, "share of the picture in flat borders that all frames have, 0..1"),
-        "frozen_share": col(pl.Float64, "share of neighbouring frames without visible change, 0..1"),
+        "frozen_share": col(pl.Float64, "share of neighbouring frames without visible change, 0..1; null for an image"),
         "colour": col(pl.Float64, "mean chroma (distance from grey in CIELAB) over frames, 0..; near 0 is grey"),
     },
 )
@@ -281,11 +285,12 @@ _MEASUREMENT = pl.Struct(
 _DECISION = {
     "clip_id": col(pl.String, "clip"),
     "video_id": col(pl.String, "its video"),
-    "selected": col(pl.Boolean, "whether every filter passed"),
+    "selected": col(pl.Boolean, "whether every filter for its media type passed"),
     "reasons": col(pl.List(pl.String), "'<filter>: <why, with figure and bound>'; empty when selected"),
     "measurements": col(
         pl.List(_MEASUREMENT),
-        "every filter with its score, bounds and margin (distance to the nearest bound, negative when outside)",
+        "every filter with its score, bounds and margin (distance to the nearest bound, negative when outside); "
+        "`passed` is null where the filter isn't for the clip's media type",
     ),
 }
 
@@ -310,7 +315,7 @@ CAPTIONS = Table(
     {
         "clip_id": col(pl.String, "clip"),
         "caption": col(pl.String, "the caption"),
-        "status": col(pl.String, "ok, truncated or failed"),
+        "status": col(pl.String, "ok, long (more tokens than asked for), truncated or failed"),
         "frames_sha256": col(pl.String, "hash of the frames that were described"),
         "facts": col(pl.String, "JSON object of the facts a `facts` caption was made from"),
         **_GENERATED_BY,
@@ -324,7 +329,7 @@ REWRITTEN_CAPTIONS = Table(
     {
         "clip_id": col(pl.String, "clip"),
         "caption": col(pl.String, "the rewritten caption"),
-        "status": col(pl.String, "rewritten, unchanged (rewriting is off) or failed"),
+        "status": col(pl.String, "rewritten, long (likewise), unchanged (rewriting is off) or failed"),
         "original_caption": col(pl.String, "what was rewritten"),
         "similarity": col(pl.Float64, "MiniLM cosine of both, -1..1"),
         "last_answer": col(pl.String, "failed only: the model's last answer"),
@@ -339,7 +344,7 @@ ALIGNMENT_SCORES = Table(
     {
         "clip_id": col(pl.String, "clip"),
         **_SCORED_BY,
-        "alignment_score": col(pl.Float64, "centred cosine of caption and picture, -1..1"),
+        "alignment_score": col(pl.Float64, "how well caption and pictures fit, in the engine's unit"),
         "frame_scores": col(pl.List(pl.Float64), "one a frame"),
         "caption": col(pl.String, "the caption that was scored"),
     },
@@ -354,18 +359,18 @@ SAMPLE_SELECTION = Table(
 
 CLIP_FILES = Table(
     "clip_files",
-    "an encoded clip",
+    "an encoded clip, or an image's copy",
     ("clip_id",),
     {
         "clip_id": col(pl.String, "clip"),
-        "file_path": note(pl.String, "MP4, relative to the home"),
+        "file_path": note(pl.String, "MP4 or image, relative to the home"),
         "file_size_bytes": note(pl.Int64, "bytes"),
         "width": col(pl.Int64, "px, upright, square pixels, even where the pixel format needs it"),
         "height": col(pl.Int64, "px"),
         "frame_count": col(pl.Int64, "frames, decoded and counted"),
         "duration_s": col(pl.Float64, "s"),
-        "frames_per_s": col(pl.Float64, "frame_count / duration_s"),
-        "video_codec": col(pl.String, "codec of the file"),
+        "frames_per_s": col(pl.Float64, "frame_count / duration_s; null for an image"),
+        "video_codec": col(pl.String, "codec of the file; of an image its format"),
         "audio_codec": col(pl.String, "null without audio"),
         "first_frame_psnr_db": col(pl.Float64, "first frame against the source's, at most 100"),
         "last_frame_psnr_db": col(pl.Float64, "last frame against the source's, at most 100"),
@@ -380,7 +385,7 @@ TRAINING_MANIFEST = Table(
         "clip_id": col(pl.String, "clip"),
         "file_path": col(pl.String, "the clip's file, relative to the home"),
         "text": col(pl.String, "final caption"),
-        "type": col(pl.String, "video"),
+        "type": col(pl.String, "video or image"),
         "width": col(pl.Int64, "of the file, px"),
         "height": col(pl.Int64, "px"),
         "video_id": col(pl.String, "source video"),
@@ -390,13 +395,13 @@ TRAINING_MANIFEST = Table(
         "end_s": col(pl.Float64, "s in the source"),
         "duration_s": col(pl.Float64, "s of the file"),
         "frame_count": col(pl.Int64, "frames of the file"),
-        "frames_per_s": col(pl.Float64, "1/s"),
-        "motion_score": col(pl.Float64, "of the first motion engine"),
-        "semantic_score": col(pl.Float64, "of the first image encoder"),
+        "frames_per_s": col(pl.Float64, "1/s; null for an image"),
+        "motion_score": col(pl.Float64, "of the first motion engine; null for an image"),
+        "semantic_score": col(pl.Float64, "of the first image encoder; null for an image"),
         "aesthetic_score": col(pl.Float64, "of the first aesthetic engine; null when off"),
         "text_score": col(pl.Float64, "of the first text reader"),
         "technical_score": col(pl.Float64, "of the first technical engine"),
-        "alignment_score": col(pl.Float64, "caption against picture; null when off"),
+        "alignment_score": col(pl.Float64, "of the first alignment engine; null when off"),
         "original_caption": col(pl.String, "before rewriting"),
         "caption_engine": col(pl.String, "what wrote the original caption"),
         "rewriting_engine": col(pl.String, "what rewrote it"),

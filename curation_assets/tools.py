@@ -1,14 +1,20 @@
 """What an asset's compute function may use: settings, files of the home, worker processes."""
 
-from collections.abc import Callable, Iterable, Iterator
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from curation_assets.refresh import NO_ENGINE, Done, Row, Work
 from curation_assets.settings import Execution, Settings
-from resources.calls import Call, as_rows, run_call
+from resources.calls import Call, as_rows, result_of, run_call
+from resources.devices import release_memory
+from resources.errors import InputError
 from resources.files import Files
+from resources.networks import Arrays, NetworkEngine, in_batches
 from resources.workers import WorkerPool, available_cores
+
+PREPARED_SHARE = 4  # clips prepared ahead, as a share of the frames of a batch: two batches or so of nine frames each
 
 
 @cache
@@ -21,6 +27,7 @@ def worker_pool(execution: Execution) -> WorkerPool:
 class Tools:
     settings: Settings
     files: Files
+    say: Callable[[str], None] = logging.getLogger("reelhouse").info
 
     @property
     def pool(self) -> WorkerPool:
@@ -31,15 +38,59 @@ class Tools:
         function: Callable[..., Row | list[Row]],
         work: Iterable[Work],
         arguments: Callable[[Work, str], Row],
+        without: Collection[str] = (),
     ) -> Iterator[Done]:
-        """Run a top-level `function` in the workers, once for each unit and engine wanted.
+        """Run a top-level `function` in the workers, once for each unit and engine wanted but those of `without`.
 
         `arguments` makes its keyword arguments from the unit and the engine. The function's module must not import
         Dagster, which would slow the start of every worker.
         """
-        calls = [Call(unit.unit, engine, function, arguments(unit, engine)) for unit in work for engine in unit.engines]
+        calls = [
+            Call(unit.unit, engine, function, arguments(unit, engine))
+            for unit in work
+            for engine in unit.engines
+            if engine not in without
+        ]
         for call, outcome in self.pool.map(run_call, calls):
             yield Done(call.unit, outcome, call.engine)
+
+    def rows_in_batches(
+        self,
+        prepare: Callable[..., Arrays],
+        work: Sequence[Work],
+        engines: Mapping[str, NetworkEngine],
+        arguments: Callable[[Work], Row],
+        row: Callable[[Work, str, Arrays], Row],
+    ) -> Iterator[Done]:
+        """Run the networks of `engines` here, over batches of what `prepare` makes of units in the workers meanwhile.
+
+        `prepare`, a top-level function, gets `engine` and the keyword arguments that `arguments` makes from a unit;
+        `row` makes the row of the unit's own features. All engines are opened before the first is run. Only a few
+        batches are prepared ahead, so memory doesn't grow with the shard.
+        """
+        try:
+            for unit, name, features in self._features(prepare, work, engines, arguments):
+                yield _done(unit, name, features, row)
+        finally:
+            release_memory()
+
+    def _features(
+        self,
+        prepare: Callable[..., Arrays],
+        work: Sequence[Work],
+        engines: Mapping[str, NetworkEngine],
+        arguments: Callable[[Work], Row],
+    ) -> Iterator[tuple[Work, str, Arrays | Exception]]:
+        units = {name: {unit.unit: unit for unit in work if name in unit.engines} for name in engines}
+        opened = {name: engine.open() for name, engine in engines.items() if units[name]}
+        for name, networks in opened.items():
+            calls = [
+                Call(unit.unit, name, prepare, {"engine": engines[name], **arguments(unit)})
+                for unit in units[name].values()
+            ]
+            ahead = self.pool.workers + networks.batch // PREPARED_SHARE
+            for call, features in in_batches(self.pool.map(result_of, calls, ahead), networks):
+                yield units[name][call.unit], name, features
 
     def rows_here(self, function: Callable[[Row], Row | list[Row]], work: Iterable[Work]) -> Iterator[Done]:
         """Run `function` on each unit's columns in this process; for arithmetic too small for a worker."""
@@ -48,3 +99,12 @@ class Tools:
                 yield Done(unit.unit, as_rows(function(unit.values)), NO_ENGINE)
             except Exception as failure:
                 yield Done(unit.unit, failure, NO_ENGINE)
+
+
+def _done(unit: Work, engine: str, outcome: Arrays | Exception, row: Callable[[Work, str, Arrays], Row]) -> Done:
+    if isinstance(outcome, Exception):
+        return Done(unit.unit, outcome, engine)
+    try:
+        return Done(unit.unit, [row(unit, engine, outcome)], engine)
+    except InputError as failure:
+        return Done(unit.unit, failure, engine)

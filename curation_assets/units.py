@@ -1,6 +1,6 @@
 """Joins that several stages share: which rows of upstream tables make one input."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -28,6 +28,10 @@ SPAN = (
     "frame_pts",
     "frame_count",
 )  # columns of clips: which frames
+DECODING: Mapping[str, Sequence[str]] = {  # what `clips_with_source` takes
+    "clips": ("clip_id", "video_id", "dropped", *SPAN),
+    "raw_videos": ("video_id", "source_uri", "missing", *READING),
+}
 
 
 def kept_clips(reads: Frames) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""A call of a function that yields table rows, as it travels to a worker process."""
+"""A call of a function that yields table rows or what they are made from, as it travels to a worker process."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,16 +9,20 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Call:
-    """`unit` and `engine` say whose rows the call makes."""
+    """`unit` and `engine` say whose rows the call makes, or what they are made from."""
 
     unit: str
     engine: str
-    function: Callable[..., Row | list[Row]]
+    function: Callable[..., Any]
     arguments: Mapping[str, Any]
 
 
 def run_call(call: Call) -> list[Row]:
-    return as_rows(call.function(**call.arguments))
+    return as_rows(result_of(call))
+
+
+def result_of(call: Call) -> Any:
+    return call.function(**call.arguments)
 
 
 def as_rows(result: Row | list[Row]) -> list[Row]:

@@ -8,15 +8,15 @@ import os
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from resources.errors import EngineUnavailable, InputError, TransientError
 from resources.text import in_unicode, one_line
@@ -34,6 +34,7 @@ MAX_ERROR_CHARACTERS = 300
 MAX_ANSWER_CHARACTERS = 100_000  # no caption, and too long to be searched for JSON and words
 MAX_REASON_CHARACTERS = 50
 MAX_BRACES_TRIED = 100  # each costs a pass over the answer
+NO_KEY = "none"  # the client library insists on one; servers without authentication ignore it
 # These statuses are about the server's configuration, not about the one request.
 STATUSES_OF_SET_UP = {401, 403, 404}
 
@@ -71,22 +72,28 @@ Ask = Callable[[ChatRequest], Awaitable[ChatAnswer]]
 class ChatClient:
     """A chat server and how to talk to it.
 
-    `api_key_env` names the environment variable that holds the key. `setting` is the settings key that
-    messages tell the user to change. `request_timeout_s` bounds one request, its retries included.
+    `base_url` may hold user:password@, which is sent but taken out of the attribute. `api_key_env` names the
+    environment variable that holds the key. `extra_body` are further fields of each request. `setting` is the settings
+    key that messages tell the user to change. `request_timeout_s` bounds one request, its retries included;
+    connection errors, 408, 409, 429 and 5xx are retried after 0.5 s, 1 s .. 8 s, or as Retry-After says.
     """
 
     base_url: str
     model: str
     api_key_env: str | None = None
-    concurrency: int = 8
-    request_timeout_s: float = 120.0
-    max_retries: int = 4
+    concurrency: int = 64
+    request_timeout_s: float = 600.0
+    max_retries: int = 8
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
     setting: str = "chat.base_url"
-    _key: str = field(init=False, repr=False, compare=False, default="")
+    remedy: str = "start the server, then refresh again"
+    _key: str | None = field(init=False, repr=False, compare=False, default=None)
+    _login: tuple[str, str] | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         """Raises EngineUnavailable when the named variable holds no key."""
-        key = "none"  # the client library insists on one; servers without authentication ignore it
+        object.__setattr__(self, "_login", _login(self.base_url))
+        object.__setattr__(self, "base_url", without_login(self.base_url))
         if self.api_key_env:
             key = os.environ.get(self.api_key_env, "")
             if not key:
@@ -94,7 +101,7 @@ class ChatClient:
                     f"environment variable {self.api_key_env} holds no API key for {self.base_url}; "
                     "set it, or change api_key_env next to " + self.setting
                 )
-        object.__setattr__(self, "_key", key)
+            object.__setattr__(self, "_key", key)
 
     def check(self) -> None:
         """Ask the server for its models before any work is done.
@@ -105,10 +112,10 @@ class ChatClient:
 
         client = openai.OpenAI(
             base_url=self.base_url,
-            api_key=self._key,
+            api_key=self._key or NO_KEY,
             timeout=CHECK_TIMEOUT_S,
             max_retries=1,
-            http_client=openai.DefaultHttpx2Client(trust_env=not _is_loopback(self.base_url)),
+            http_client=openai.DefaultHttpx2Client(auth=self._login, trust_env=not _is_loopback(self.base_url)),
         )
         with client:
             try:
@@ -181,27 +188,32 @@ class ChatClient:
                 asyncio.run_coroutine_threadsafe(session.close(), loop).result()
 
     def _explain(self, failure: "openai.APIStatusError") -> str:
-        """The server's message, trimmed, without the key."""
+        """The server's message, trimmed, without key and password."""
         body = failure.body
         message = body.get("message") if isinstance(body, dict) else None
-        text = " ".join(str(message or body or failure.message).split()).replace(self._key, "***")
+        text = " ".join(str(message or body or failure.message).split())
+        for secret in filter(None, (self._key, self._login and self._login[1])):
+            text = text.replace(secret, "***")
         return f"HTTP {failure.status_code}: {text[:MAX_ERROR_CHARACTERS]}"
 
 
 class _Session:
-    """The connections of one `map` call and whether the server still answers."""
+    """The connections of one `map` call, whether the server still answers, and whether it takes a schema."""
 
     def __init__(self, client: ChatClient) -> None:
         import openai
 
         self._client = client
         self._unanswered = 0
+        self._takes_schema: bool | None = None  # until it answers, nobody knows
         self._openai = openai.AsyncOpenAI(
             base_url=client.base_url,
-            api_key=client._key,
+            api_key=client._key or NO_KEY,
             timeout=client.request_timeout_s,
             max_retries=client.max_retries,
-            http_client=openai.DefaultAsyncHttpx2Client(trust_env=not _is_loopback(client.base_url)),
+            http_client=openai.DefaultAsyncHttpx2Client(
+                auth=client._login, trust_env=not _is_loopback(client.base_url)
+            ),
         )
 
     async def close(self) -> None:
@@ -215,7 +227,7 @@ class _Session:
         if self._unanswered >= UNANSWERED_BEFORE_GIVING_UP:
             raise TransientError(
                 f"not sent: {self._client.base_url} left {self._unanswered} requests in a row unanswered; "
-                "start the server, then refresh again"
+                f"{self._client.remedy}"
             )
         started = time.monotonic()
         async with self._counting_unanswered(), asyncio.timeout(self._client.request_timeout_s):
@@ -239,14 +251,18 @@ class _Session:
         except openai.APIConnectionError as failure:
             self._unanswered += 1
             raise TransientError(
-                f"no connection to {url} ({failure.__cause__ or failure}); start the server, then refresh again"
+                f"no connection to {url} ({failure.__cause__ or failure}); {self._client.remedy}"
             ) from None
         except openai.APIStatusError as failure:
             self._unanswered = 0
             explanation = self._client._explain(failure)
             if failure.status_code in STATUSES_OF_SET_UP:
                 raise TransientError(f"{url} turned the request away: {explanation}; check its key and model") from None
-            if failure.status_code >= 500 or failure.status_code in (408, 429):
+            if failure.status_code == 429:
+                raise TransientError(
+                    f"{url} is asked too often: {explanation}; lower concurrency, or refresh again later"
+                ) from None
+            if failure.status_code >= 500 or failure.status_code == 408:
                 raise TransientError(f"{url} failed: {explanation}; refresh again when it is well") from None
             raise InputError(f"{url} refused the request: {explanation}") from None
         except (openai.APIError, ValueError) as failure:
@@ -256,6 +272,23 @@ class _Session:
         self._unanswered = 0
 
     async def _send(self, request: ChatRequest) -> Any:
+        """Ask with the request's schema; a server that refuses that is asked without, and never again with one."""
+        import openai
+
+        if request.json_schema is None or self._takes_schema is False:
+            return await self._create(replace(request, json_schema=None))
+        try:
+            completion = await self._create(request)
+        except (openai.BadRequestError, openai.UnprocessableEntityError):
+            if self._takes_schema:
+                raise
+            completion = await self._create(replace(request, json_schema=None))
+            self._takes_schema = False
+        else:
+            self._takes_schema = True
+        return completion
+
+    async def _create(self, request: ChatRequest) -> Any:
         options: dict[str, Any] = {}
         if request.seed is not None:
             options["seed"] = request.seed
@@ -269,6 +302,7 @@ class _Session:
             messages=request.messages,  # type: ignore[arg-type]  # plain dicts in the API's own form
             temperature=request.temperature,
             max_tokens=request.max_tokens,
+            extra_body=self._client.extra_body,
             **options,
         )
 
@@ -283,7 +317,7 @@ class _Session:
                     "lower max_tokens, or change the model or its prompt"
                 )
             return ChatAnswer(
-                text=text,
+                text=_without_thoughts(text),
                 finish_reason=one_line(choice.finish_reason or "", MAX_REASON_CHARACTERS),
                 prompt_tokens=_count(usage.prompt_tokens) if usage else 0,
                 completion_tokens=_count(usage.completion_tokens) if usage else 0,
@@ -293,6 +327,14 @@ class _Session:
             raise TransientError(
                 f"{self._client.base_url} answered with no chat completion; is it the right URL?"
             ) from None
+
+
+def _without_thoughts(text: str) -> str:
+    """What follows a reasoning model's <think> block, which a chat template may have opened; cut off in it: nothing."""
+    _, ended, answer = text.rpartition("</think>")
+    if ended:
+        return answer.strip()
+    return "" if text.startswith("<think>") else text
 
 
 def _count(value: object) -> int:
@@ -331,6 +373,17 @@ def _is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
+def _login(url: str) -> tuple[str, str] | None:
+    parts = urlsplit(url)
+    return None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
+
+
+def without_login(url: str) -> str:
+    """The URL without user and password, to be shown."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 def text_part(text: str) -> dict[str, Any]:
     """A piece of text in a user turn of several parts."""
     return {"type": "text", "text": text}
@@ -338,20 +391,42 @@ def text_part(text: str) -> dict[str, Any]:
 
 def image_part(jpeg: bytes) -> dict[str, Any]:
     """A JPEG picture in a user turn, as a data URL."""
-    url = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
-    return {"type": "image_url", "image_url": {"url": url}}
+    return {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64," + _base64(jpeg)}}
+
+
+def video_part(jpegs: Sequence[bytes]) -> dict[str, Any]:
+    """Pictures of one size as a video in a user turn; the form is vLLM's, which takes each picture as a frame."""
+    url = "data:video/jpeg;base64," + ",".join(map(_base64, jpegs))
+    return {"type": "video_url", "video_url": {"url": url}}
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
 
 
 _STRING_OR_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
+_ESCAPE_OR_QUOTE = re.compile(r'\\.|"', re.DOTALL)
+_NEXT_KEY = re.compile(r"""["']\s*:\s*["']""")
 
 
 def parse_json_answer(text: str, key: str) -> str:
     """The string under `key` in the first JSON object of an answer that has it, white space collapsed.
 
-    Accepts what models add: prose and code fences around the object, line breaks and other control characters
-    in the string, a trailing comma, braces and escaped quotes in the text. Raises ValueError with the reason
-    when no complete object holds the key, or its value is no string or empty.
+    Accepts what models do: prose and code fences around the object, line breaks and other control characters in the
+    string, a trailing comma, braces and escaped quotes in the text; and, where the key is the only one, quotes in the
+    text that aren't escaped and Python's single quotes. Raises ValueError with the reason when no complete object holds
+    the key, or its value is no string or empty.
     """
+    value = _value(text, key)
+    if not isinstance(value, str):
+        raise ValueError(f"the value of {key!r} is no string")
+    found = " ".join("".join(c if c.isprintable() else " " for c in value).split())
+    if not found:
+        raise ValueError(f"the value of {key!r} is empty")
+    return found
+
+
+def _value(text: str, key: str) -> Any:
     decoder = json.JSONDecoder(strict=False)
     reason = "the answer holds no complete JSON object"
     for brace in islice(re.finditer("{", text), MAX_BRACES_TRIED):
@@ -360,13 +435,25 @@ def parse_json_answer(text: str, key: str) -> str:
             value, _ = decoder.raw_decode(candidate)
         except (ValueError, RecursionError):
             continue
-        if key not in value:
-            reason = f"the answer's JSON has no key {key!r}"
-            continue
-        if not isinstance(value[key], str):
-            raise ValueError(f"the value of {key!r} is no string")
-        found = " ".join("".join(c if c.isprintable() else " " for c in value[key]).split())
-        if not found:
-            raise ValueError(f"the value of {key!r} is empty")
-        return found
-    raise ValueError(reason)
+        if key in value:
+            return value[key]
+        reason = f"the answer's JSON has no key {key!r}"
+    loose = _loosely_quoted(text, key)
+    if loose is None:
+        raise ValueError(reason)
+    return loose
+
+
+def _loosely_quoted(text: str, key: str) -> str | None:
+    """What is between the quote after the key and the one before the last brace; None where another key may be."""
+    opened = re.search(rf"""\{{\s*(["']){re.escape(key)}\1\s*:\s*(["'])""", text)
+    if opened is None:
+        return None
+    inner = text[opened.end() :].rpartition("}")[0].rstrip(" \t\r\n,")
+    if not inner.endswith(opened[2]) or _NEXT_KEY.search(inner):
+        return None
+    escaped = _ESCAPE_OR_QUOTE.sub(lambda found: {'"': '\\"', "\\'": "'"}.get(found[0], found[0]), inner[:-1])
+    try:
+        return str(json.loads(f'"{escaped}"', strict=False))
+    except ValueError:
+        return None

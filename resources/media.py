@@ -15,11 +15,13 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
+from av.video.frame import PictureType
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from resources.errors import InputError, TransientError
+from resources.images import read_image
 from resources.object_store import is_url, local_copy, open_object
 
 RGB = NDArray[np.uint8]
@@ -58,8 +60,8 @@ class VideoSource:
     uri: str
     stream_index: int
     time_base: Fraction  # s per timestamp unit
-    timestamps: Literal["stream", "generated"]
-    frame_rate: Fraction  # average, 1/s
+    timestamps: Literal["stream", "generated", "none"]
+    frame_rate: Fraction  # average, 1/s; 0 for an image
     rotation_deg: int  # clockwise, to show it upright
     sample_aspect_ratio: Fraction
     width: int  # upright, square pixels
@@ -75,7 +77,7 @@ class VideoSource:
             stream_index=row["stream_index"],
             time_base=Fraction(row["time_base"]),
             timestamps=row["timestamps"],
-            frame_rate=Fraction(row["frame_rate"]),
+            frame_rate=Fraction(row["frame_rate"] or 0),
             rotation_deg=row["rotation_deg"],
             sample_aspect_ratio=Fraction(row["sample_aspect_ratio"]),
             width=row["width"],
@@ -83,6 +85,11 @@ class VideoSource:
             colour_space=row["colour_space"],
             colour_range=row["colour_range"],
         )
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is a single picture, which is shown at no time and for no time."""
+        return self.timestamps == "none"
 
     def generated_pts(self, index: int) -> int:
         """Timestamp of frame `index`, in the time base, where the stream's own can't be used."""
@@ -134,6 +141,11 @@ class Frame:
         self._frame = frame
         self._source = source
         self._converter = converter
+
+    @property
+    def is_intra(self) -> bool:
+        """Whether it is an I-frame, which refers to no other frame; keyframes are."""
+        return self._frame.pict_type == PictureType.I
 
     def size_within(self, longest_side_px: int) -> tuple[int, int]:
         """Width and height of the upright picture, shrunk if needed so that no side is longer."""
@@ -213,13 +225,17 @@ def read_frames(source: VideoSource, start_pts: int | None = None, end_pts: int 
     """The frames shown from `start_pts` up to but not including `end_pts`, in presentation order.
 
     `start_pts` is a frame's own timestamp; decoding starts at the keyframe before it, or at the beginning of
-    the file where seeking doesn't find that very frame. Packets that can't be decoded are skipped.
+    the file where seeking doesn't find that very frame. Packets that can't be decoded are skipped. An image is one
+    frame at 0, whatever the span.
 
     Raises InputError when the file can't be opened any more, or has no frame in the span.
     """
     converter = _Converter(source)
     count = 0
     try:
+        if source.is_image:
+            yield _picture(source)
+            return
         opened = source
         if start_pts is not None and is_url(source.uri):  # by ranges, spans would read the index again each time
             opened = replace(source, uri=str(local_copy(source.uri)))
@@ -241,6 +257,16 @@ def read_frames(source: VideoSource, start_pts: int | None = None, end_pts: int 
         raise InputError(
             f"{source.uri}: no frame can be decoded here; the file changed or is damaged, register it again"
         )
+
+
+def _picture(source: VideoSource) -> Frame:
+    """An image as a frame."""
+    try:
+        image = read_image(source.uri, source.pixel_limit)
+    except InputError as failure:
+        raise InputError(f"{source.uri}: {failure}") from None
+    upright = replace(source, rotation_deg=0)
+    return Frame(av.VideoFrame.from_ndarray(image.rgb, format="rgb24"), 0, 0, upright, _Converter(upright))
 
 
 _Decoded = tuple[av.VideoFrame, int, int]

@@ -1,4 +1,4 @@
-"""Several pictures in one file: a stored (uncompressed) zip of JPEGs named 0.jpg, 1.jpg, ..."""
+"""A clip's pictures in one file: a stored (uncompressed) zip of JPEGs named 0.jpg, 1.jpg, ..."""
 
 import io
 import zipfile
@@ -28,18 +28,23 @@ def pack_pictures(pictures: Sequence[NDArray[np.uint8]], quality: int) -> bytes:
     return packed.getvalue()
 
 
+def present(positions: Sequence[int] | None, count: int) -> Sequence[int]:
+    """The wanted `positions` (all when None) of `count` pictures; a single one, an image's, stands for any of them."""
+    return range(count) if positions is None or count == 1 else positions
+
+
 def unpack_jpegs(data: bytes, positions: Sequence[int] | None = None) -> list[bytes]:
-    """The JPEG files at `positions` (all when None). Raises InputError when the data is no such zip or lacks one."""
+    """The JPEG files `present` for `positions`. Raises InputError when the data is no such zip or lacks one."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            wanted = range(len(archive.namelist())) if positions is None else positions
+            wanted = present(positions, len(archive.namelist()))
             return [archive.read(f"{position}.jpg") for position in wanted]
     except (zipfile.BadZipFile, KeyError) as failure:
         raise _damaged(failure) from None
 
 
 def unpack_pictures(data: bytes, positions: Sequence[int] | None = None) -> list[NDArray[np.uint8]]:
-    """Decode the pictures at `positions` (all when None) to RGB, height x width x 3.
+    """Decode the pictures `present` for `positions` to RGB, height x width x 3.
 
     Raises InputError when the data is no such zip or lacks a picture.
     """

@@ -106,25 +106,28 @@ class WorkerPool:
         atexit.register(self.close)
 
     def map(
-        self, function: Callable[[Item], Result], items: Iterable[Item]
+        self, function: Callable[[Item], Result], items: Iterable[Item], ahead: int = sys.maxsize
     ) -> Iterator[tuple[Item, Result | Exception]]:
         """Yield each item with its result or the exception it ended in, as they finish (in any order).
 
-        Raises what `items` raises and what keeps an item from being sent. An iterator that is left early stops
+        At most `ahead` items are being worked on or wait to be yielded. Raises what `items` raises and what keeps an
+        item from being sent. An iterator that is left early stops
         the workers that are in the middle of an item.
         """
         feed = iter(items)
         feed_lock = threading.Lock()
         done: queue.SimpleQueue[tuple[Item, Result | Exception] | BaseException | None] = queue.SimpleQueue()
         stopped = threading.Event()
+        places = threading.Semaphore(ahead)
 
         def serve() -> None:
             worker: _Worker | None = None
             ended: BaseException | None = None
             try:
                 while not stopped.is_set():
+                    places.acquire()
                     with feed_lock:
-                        item = next(feed, _END)
+                        item = _END if stopped.is_set() else next(feed, _END)
                     if item is _END:
                         break
                     worker = worker or self._take(stopped)
@@ -140,6 +143,7 @@ class WorkerPool:
                 ended = failure
             if worker:
                 self._give_back(worker, stopped)
+            places.release()
             done.put(ended)
 
         threads = [threading.Thread(target=serve, daemon=True) for _ in range(self.workers)]
@@ -154,9 +158,11 @@ class WorkerPool:
                 if finished is None:
                     running -= 1
                 else:
+                    places.release()
                     yield finished
         finally:
             stopped.set()
+            places.release(len(threads))
             self._stop_busy(stopped)
             for thread in threads:
                 thread.join()

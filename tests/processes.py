@@ -20,6 +20,20 @@ def processes_with(mark: str) -> list[int]:
     return found
 
 
+def command(process: int) -> str:
+    """The command line of a process; of one that has ended, nothing."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def groups_of(parent: int) -> list[int]:
+    """The process groups that a process has started by `resources.process_group` and that are still watched."""
+    processes = (int(folder.name) for folder in Path("/proc").glob("[0-9]*"))
+    return [process for process in processes if f"/process_group.py {parent} " in command(process)]
+
+
 def wait_until(condition: Callable[[], bool], what: str, limit_s: float = LIMIT_S) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():

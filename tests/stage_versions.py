@@ -18,12 +18,13 @@ RECORD = Path(__file__).with_suffix(".json")
 ROOT = Path(__file__).parent.parent
 
 COMPUTED_BY = {
-    "raw_videos": "curation_assets.raw_videos.probing",
+    "raw_videos": "curation_assets.raw_videos.image_probing",
     "scenes": "curation_assets.clips.detection",
     "clips": "curation_assets.clips.spans",
     "frames": "curation_assets.frames.storing",
     "motion_scores": "curation_assets.frames.storing",
     "semantic_scores": "curation_assets.scores.from_frames",
+    "aesthetic_scores": "curation_assets.scores.from_frames",
     "text_scores": "curation_assets.scores.from_frames",
     "technical_scores": "curation_assets.scores.from_frames",
     "clip_selection": "curation_assets.selection.decisions",

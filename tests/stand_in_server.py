@@ -2,16 +2,18 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
 
 from resources.chat import ChatClient
 
 
 class StandInServer:
-    """Speaks the chat API without a model: `answer(body)` gives status and body of a reply, None to hang up.
+    """Speaks the chat API without a model: `answer(body)` gives status and body of a reply, and headers if it likes;
+    None to hang up.
 
     It shows what is sent and how replies are treated. It doesn't validate requests as a real server does, and says
     nothing of a vision model's answers.
@@ -33,7 +35,7 @@ def completion(text: str | None, finish_reason: str = "stop") -> bytes:
     return json.dumps(whole | {"usage": usage}).encode()
 
 
-Answer = Callable[[dict[str, Any]], tuple[int, bytes] | None]
+Answer = Callable[[dict[str, Any]], tuple[int, bytes] | tuple[int, bytes, dict[str, str]] | None]
 
 
 @contextmanager
@@ -52,8 +54,10 @@ def stand_in_server(answer: Answer) -> Iterator[StandInServer]:
                 with suppress(ConnectionError):  # the client has stopped waiting
                     self._reply(*reply)
 
-        def _reply(self, status: int, body: bytes) -> None:
+        def _reply(self, status: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
             self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -62,7 +66,10 @@ def stand_in_server(answer: Answer) -> Iterator[StandInServer]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Http(ThreadingHTTPServer):
+        request_queue_size = 128  # connections that wait to be taken
+
+    http = Http(("127.0.0.1", 0), Handler)
     server = StandInServer(f"http://127.0.0.1:{http.server_address[1]}/v1")
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

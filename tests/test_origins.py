@@ -45,7 +45,7 @@ def test_a_value_of_the_file_is_printed_with_its_line_the_others_as_defaults(
 
 def test_what_is_printed_are_the_settings_in_force_as_yaml(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(capsys, "--settings", str(file))
-    assert Settings.model_validate(yaml.safe_load(text)) == load_settings(str(file))
+    assert yaml.safe_load(text) == load_settings(str(file)).model_dump(mode="json")
     assert json.loads(printed(capsys, "--settings", str(file), "--json")) == yaml.safe_load(text)
 
 

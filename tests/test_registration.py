@@ -19,7 +19,8 @@ from curation_assets.tables import SOURCE_FILES
 from resources.delta_store import DeltaStore
 
 Row = dict[str, Any]
-SUFFIXES = ["mp4", "webm", "mkv", "avi", "flv", "mov", "rmvb", "ts", "m4v", "mpg", "MP4", "Mov"]
+VIDEO_SUFFIXES = ["mp4", "webm", "mkv", "avi", "flv", "mov", "rmvb", "ts", "m4v", "mpg", "MP4", "Mov"]
+IMAGE_SUFFIXES = ["png", "webp", "jpg", "jpeg", "bmp", "gif", "JPG"]
 
 
 @dataclass
@@ -63,14 +64,20 @@ def library(tmp_path: Path) -> Library:
 # --- folders -----------------------------------------------------------------------------------------------------
 
 
-def test_every_video_suffix_is_found_and_nothing_else(library: Library) -> None:
-    for suffix in SUFFIXES:
+def test_every_video_and_image_suffix_is_found_and_nothing_else(library: Library) -> None:
+    media_types = dict.fromkeys(VIDEO_SUFFIXES, "video") | dict.fromkeys(IMAGE_SUFFIXES, "image")
+    for suffix in media_types:
         library.add(f"a.{suffix}")
-    for name in ("notes.txt", "cover.jpg", "mp4", "a.mp4.part"):
+    for name in ("notes.txt", "cover.psd", "mp4", "a.mp4.part"):
         library.add(name)
 
-    assert library.scan().files == len(SUFFIXES)
-    assert {row["path"] for row in library.rows()} == {f"a.{suffix}" for suffix in SUFFIXES}
+    assert library.scan().files == len(media_types)
+    found = {row["path"]: row["media_type"] for row in library.rows()}
+    assert found == {f"a.{suffix}": media_type for suffix, media_type in media_types.items()}
+
+    library.limits = Shards(max_lost_share=1)
+    library.scan(media_types=["image"])
+    assert {row["path"] for row in library.by_path().values()} == {f"a.{suffix}" for suffix in IMAGE_SUFFIXES}
 
 
 @pytest.mark.parametrize(("recursive", "found"), [(True, {"a.mp4", "x/b.mp4", "x/y/c.mp4"}), (False, {"a.mp4"})])

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from curation_assets.settings import (
     Bound,
+    Sampling,
     Section,
     Settings,
     SettingsError,
@@ -32,7 +33,13 @@ CHAT = {"base_url": "http://127.0.0.1:8000/v1", "model": "m"}
     [
         ("cut: {}", ["cut: unknown key (value {})", "`reelhouse settings` lists the keys"]),
         ("cuts: {detectors: content}", ["cuts.detectors: unknown key (value 'content')"]),
-        ("selection: {aesthetic: {v2: {min: 4}}}", ["selection.aesthetic: unknown key"]),
+        ("selection: {aesthetic: {v2: {min: 4}}}", ["selection.aesthetic.v2: unknown key"]),
+        ("semantic: {clip_l14: {device: gpu}}", ["semantic.clip_l14.device: ", "pattern", "found 'gpu'"]),
+        ("semantic: {clip_l14: {source: ~}}", ["semantic.clip_l14.source: ", "valid string", "found None"]),
+        (
+            "aesthetic: {laion_v2: {head_md5: abc}}",
+            ["aesthetic.laion_v2.head_md5: ", "pattern", "found 'abc'"],
+        ),
         ("captions: {chat: {api_key: s}}", ["captions.chat.api_key: unknown key"]),
         ("frames: {longest_side_px: wide}", ["frames.longest_side_px: ", "valid integer", "found 'wide'"]),
         ("frames: {longest_side_px: 32}", ["frames.longest_side_px: ", "greater than or equal to 64", "found 32"]),
@@ -42,6 +49,12 @@ CHAT = {"base_url": "http://127.0.0.1:8000/v1", "model": "m"}
         ("cuts: {detector: scene}", ["cuts.detector: ", "'content', 'adaptive', 'threshold'", "found 'scene'"]),
         ("motion: {engines: [dis, raft]}", ["motion.engines.1: ", "'dis' or 'farneback'", "found 'raft'"]),
         ("text: {frames: [0, 9]}", ["text.frames", "less than or equal to 8", "found 9"]),
+        ("text: {sampling: {method: keyframes}}", ["text.sampling.method: ", "'keyframe+first'", "found 'keyframes'"]),
+        ("text: {sampling: {method: uniform, frames: 0}}", ["text.sampling.frames: ", "found 0"]),
+        ("text: {sampling: {method: uniform, stride: 2}}", ["text.sampling: stride is 2, which is for random or"]),
+        ("aesthetic: {sampling: {method: random, frames: 4}}", ["aesthetic.sampling: random needs a stride"]),
+        ("aesthetic: {sampling: {method: mid, frames: 4}}", ["aesthetic.sampling: frames is 4, which is for ran"]),
+        ("semantic: {sampling: {method: last}}", ["semantic.sampling: last gives one frame", "compares two"]),
         ("sources: {films: {recursive: true}}", ["sources.films.path: Field required"]),
         ("sources: {My Films: {path: /x}}", ["sources.My Films", "pattern", "found 'My Films'"]),
         ("clips: [1, 2]", ["clips: ", "found [1, 2]"]),
@@ -56,7 +69,7 @@ CHAT = {"base_url": "http://127.0.0.1:8000/v1", "model": "m"}
         ),
         (
             "{alignment: {engine: 'off'}, sample_selection: {alignment: {label_similarity: {min: 0.1}}}}",
-            ["sample_selection.alignment.label_similarity is a threshold on an engine that is off", "'off'"],
+            ["sample_selection.alignment.label_similarity is a threshold on an engine that is off", "engines is []"],
         ),
         (
             "captions: {engine: chat}",
@@ -66,6 +79,7 @@ CHAT = {"base_url": "http://127.0.0.1:8000/v1", "model": "m"}
             "rewriting: {engine: chat, chat: {model: m}}",
             ["rewriting.engine is 'chat', which needs rewriting.chat.base"],
         ),
+        ("captions: {engine: vllm}", ["captions.engine is 'vllm', which needs captions.vllm.model"]),
         ("cuts: {content_threshold: 27", ["not readable as YAML", "line 1"]),
         ("- cuts", ["expected a mapping of sections, found list"]),
         ("27", ["expected a mapping of sections, found int"]),
@@ -141,10 +155,11 @@ def test_an_ordinary_home_is_taken_as_given(home: str, monkeypatch: pytest.Monke
 
 
 def _fields(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every setting with its dotted key; entries of `sources` aren't settings of a result."""
+    """Every setting with its dotted key; `sources` change no result of a file, and a sampling is one whole."""
     for name, field in section.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _fields(field.annotation, f"{prefix}{name}.")
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not Sampling:
+            yield from _fields(kind, f"{prefix}{name}.")
         elif name != "sources":
             yield prefix + name, field
 
@@ -180,7 +195,7 @@ def test_the_bounds_of_every_threshold_are_checked() -> None:
         section: Any = Settings()
         for name in threshold.split("."):
             section = getattr(section, name)
-        assert type(section) is Bound
+        assert isinstance(section, Bound)
 
 
 def _current(key: str) -> Any:
@@ -191,11 +206,16 @@ def _current(key: str) -> Any:
 
 
 OTHER_VALUES: dict[str, Any] = {
+    "semantic.sampling": {"method": "keyframe+first"},
+    "aesthetic.sampling": {"method": "uniform", "frames": 8},
+    "text.sampling": {"method": "mid"},
     "text.frames": "all",
     "clip_files.preset": "slow",
     "execution.item_memory_bytes": 2**30,
     "motion.engines": ["farneback"],
-    "semantic.engines": [],
+    "semantic.engines": ["clip_b32"],
+    "aesthetic.engines": ["laion_v2"],
+    "alignment.engines": [],
     "text.engines": [],
     "technical.engines": [],
 }
@@ -206,6 +226,10 @@ def _another(key: str) -> Any:
     value = _current(key)
     if key in OTHER_VALUES:
         return OTHER_VALUES[key]
+    if key.endswith((".device", "_md5")):
+        return "cpu" if key.endswith(".device") else "0" * 32
+    if key.endswith(".media_types"):
+        return []
     annotation = FIELDS[key].annotation
     if get_origin(annotation) is Literal:
         return next(v for v in get_args(annotation) if v != value)
@@ -215,6 +239,12 @@ def _another(key: str) -> Any:
         return value + 1 if key.endswith((".min", ".max", "_px", "_frames")) else _nearby(key, value)
     if value is None and key.endswith((".min", ".max")):  # a bound's other side keeps its default
         return -1000.0 if key.endswith(".min") else 1000.0
+    if isinstance(value, dict):
+        return {"something": 1}
+    if key.endswith("vllm.arguments"):
+        return ["--something"]
+    if value is None and "int" in str(annotation):
+        return 100
     if value is None:
         return 0.25 if "float" in str(annotation) else "something"
     return value + " and more"
@@ -234,8 +264,9 @@ def _document(key: str, value: Any) -> dict[str, Any]:
     for part in sections:
         section = section.setdefault(part, {})
     section[name] = value
-    if "farneback" in key:
-        document.setdefault("motion", {})["engines"] = ["dis", "farneback"]
+    if "selection" in sections[0]:
+        slot, engine = sections[1:3]
+        document[slot] = {"engines": [engine]}
     if value == "chat":
         section["chat"] = CHAT
     return document
@@ -245,7 +276,7 @@ def _is_execution(field: FieldInfo) -> bool:
     return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get("execution"))
 
 
-@pytest.mark.parametrize("key", [k for k in FIELDS if not k.startswith("shards.") and k != "aesthetic.engines"])
+@pytest.mark.parametrize("key", [k for k in FIELDS if not k.startswith("shards.")])
 def test_the_hash_changes_with_what_can_change_a_result_and_only_with_that(key: str) -> None:
     with_another = parse_settings(_document(key, _another(key)), "x.yaml")
     with_current = parse_settings(_document(key, _plain(_current(key))), "x.yaml")
@@ -290,10 +321,27 @@ def test_settings_cannot_be_changed_after_they_were_validated() -> None:
     assert issubclass(Settings, Section)
 
 
+def test_a_model_keeps_what_a_file_leaves_out_but_not_the_revision_of_another_source() -> None:
+    default = Settings().semantic.clip_b32
+
+    def clip(**given: Any) -> Any:
+        return parse_settings({"semantic": {"clip_b32": given}}, "f.yaml").semantic.clip_b32
+
+    assert clip(precision="bf16") == default.model_copy(update={"precision": "bf16"})
+    assert clip(source=default.source) == default
+    assert clip(source="/models/clip") == default.model_copy(update={"source": "/models/clip", "revision": ""})
+    assert clip(source="/models/clip", revision="mine").revision == "mine"
+
+
+@pytest.mark.parametrize(("given", "engines"), [("off", ()), (False, ()), ("clip_score", ("clip_score",))])
+def test_a_file_with_one_alignment_engine_is_understood(given: Any, engines: tuple[str, ...]) -> None:
+    assert parse_settings({"alignment": {"engine": given}}, "f.yaml").alignment.engines == engines
+
+
 def test_one_side_of_a_bound_leaves_the_other_at_its_default() -> None:
     default = Settings().selection.motion.dis
     settings = parse_settings({"selection": {"motion": {"dis": {"min": 5.0}}}}, "f.yaml")
-    assert settings.selection.motion.dis == Bound(min=5.0, max=default.max)
+    assert settings.selection.motion.dis == default.model_copy(update={"min": 5.0})
 
 
 def test_null_removes_one_side_of_a_bound() -> None:

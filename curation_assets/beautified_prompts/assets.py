@@ -10,7 +10,7 @@ import polars as pl
 
 from curation_assets.beautified_prompts.beautifying import beautifier_of, beautify_prompts, unchanged
 from curation_assets.beautified_prompts.reading import COLUMN, read_prompts
-from curation_assets.language import explained, language_model, writer_settings
+from curation_assets.language import explained, language_model, named_chat, served_by, writer_settings
 from curation_assets.refresh import Done, Row, Stage, Work, blocked_by, data_version
 from curation_assets.settings import Beautifying, Settings
 from curation_assets.stage_asset import (
@@ -114,7 +114,7 @@ def _beautified_prompts(settings: Settings) -> StageAsset:
         """A language model's detailed version of each prompt, in the style of the training captions."""
         if section.engine == "off":
             return tools.rows_here(lambda unit: unchanged(unit["prompt"]), work)
-        return _beautify(work, section)
+        return _beautify(work, section, tools)
 
     return beautified_prompts
 
@@ -126,15 +126,17 @@ def registered_prompts(reads: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 def _settings(section: Beautifying) -> dict[str, Any]:
     if section.engine == "off":
         return {"engine": "off"}
-    return writer_settings(beautifier_of(section, section.chat.model or "", section.chat.revision))
+    named = named_chat(section, "beautifying")
+    beautifier = beautifier_of(section, named.model or "", named.revision)
+    return writer_settings(beautifier, named) | served_by(section)
 
 
-def _beautify(work: list[Work], section: Beautifying) -> Iterator[Done]:
+def _beautify(work: list[Work], section: Beautifying, tools: Tools) -> Iterator[Done]:
     """Ask once for a text that the file holds several times."""
     with_text: dict[str, list[Work]] = defaultdict(list)
     for unit in work:
         with_text[unit.values["prompt_sha256"]].append(unit)
-    with language_model(section, "beautifying") as (client, revision):
+    with language_model(section, "beautifying", tools.say) as (client, revision):
         client.check()
         beautifier = beautifier_of(section, client.model, revision)
         why = f"no answer of {section.max_attempts} was a usable description; `last_answer` holds the last one"

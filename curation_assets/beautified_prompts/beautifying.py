@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from curation_assets.language import NOT_WRITTEN, Prompt, Writer, load_prompt, parse_prompt, write
-from curation_assets.settings import Beautifying, SettingsError
+from curation_assets.language import NOT_WRITTEN, Prompt, Writer, parse_prompt, prompt_of, write
+from curation_assets.settings import Beautifying
 from resources.chat import Ask, ChatClient
 
 KEY = "detailed description"
@@ -41,14 +41,8 @@ def beautifier_of(settings: Beautifying, model: str, revision: str) -> Beautifie
 
 def _template(settings: Beautifying) -> Prompt:
     """The settings' template or the packaged one; `{max_words}` in it stands for the limit."""
-    if settings.template is None:
-        name = "beautify_small" if settings.engine == "embedded" else "beautify"
-        template = load_prompt(__package__, name, KEY)
-    else:
-        try:
-            template = parse_prompt(settings.template, KEY)
-        except ValueError as problem:
-            raise SettingsError(f"beautifying.template: {problem}") from None
+    name = "beautify_small" if settings.engine == "embedded" else "beautify"
+    template = prompt_of(settings.template, "beautifying.template", __package__, name, KEY)
     return parse_prompt(template.text.replace("{max_words}", str(settings.max_words)), KEY)
 
 

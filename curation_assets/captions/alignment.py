@@ -1,9 +1,9 @@
-"""How well a caption fits its pictures, engine `label_similarity`: zero-shot, no picture-text model.
+"""How well a caption fits its pictures: by networks that embed both, or by `label_similarity`, which needs none.
 
-ConSE (Norouzi et al. 2014, https://arxiv.org/abs/1312.5650): a picture's place among sentences is the mean of its
-ten likeliest class names' embeddings, weighted with their probabilities. Sentence embeddings share a common
-direction that makes everything look a little alike, so both sides are centred first, always with the same stored
-vector: a score depends on its own clip alone.
+That is zero-shot: ConSE (Norouzi et al. 2014, https://arxiv.org/abs/1312.5650). A picture's place among sentences is
+the mean of its ten likeliest class names' embeddings, weighted with their probabilities. Sentence embeddings share a
+common direction that makes everything look a little alike, so both sides are centred first, always with the same
+stored vector: a score depends on its own clip alone.
 """
 
 import json
@@ -14,9 +14,40 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from curation_assets.engines import checkpoint
+from curation_assets.settings import Alignment, VideoClipXl
+from resources.checkpoints import WeightsFile
+from resources.clip_alignment import ClipAlignment
+from resources.networks import AlignmentEngine
+from resources.videoclip_xl.engine import VideoClipXlEngine
+from resources.videoclip_xl.tokenizer import ClipTokenizer
+
 ENGINE = "label_similarity"
 TOP_LABELS = 10
+UNIFORM_FRAMES = range(8)  # the ninth stored frame is the last one
 UNIT = "centred cosine"
+
+
+def alignment_networks(settings: Alignment) -> dict[str, AlignmentEngine]:
+    """The engines that run on a device."""
+    networks: dict[str, AlignmentEngine] = {}
+    for engine in settings.engines:
+        if engine in ("clip_similarity", "clip_score"):
+            networks[engine] = ClipAlignment(engine, checkpoint("alignment", settings, engine))
+        elif engine == "videoclip_xl":
+            networks[engine] = _videoclip_xl("alignment.videoclip_xl", settings.videoclip_xl)
+    return networks
+
+
+def _videoclip_xl(setting: str, section: VideoClipXl) -> VideoClipXlEngine:
+    return VideoClipXlEngine(
+        setting,
+        WeightsFile(f"{setting}.weights", section.weights, section.weights_md5),
+        ClipTokenizer(f"{setting}.tokenizer", section.tokenizer),
+        section.precision,
+        section.device,
+        section.batch_frames,
+    )
 
 
 class Encoder(Protocol):
@@ -66,15 +97,42 @@ def score_alignment(
     `probabilities` (N, classes) are of the clip's N uniform frames; `scored_by` holds `model` and `revision`.
     """
     scores = scorer.frame_scores(caption, probabilities)
+    return _row(clip_id, caption, ENGINE, scored_by, UNIT, len(scores), sum(scores) / len(scores), scores)
+
+
+def network_alignment(
+    clip_id: str,
+    caption: str,
+    name: str,
+    engine: AlignmentEngine,
+    features: tuple[NDArray[np.float32], ...],
+    scored_by: Mapping[str, str],
+) -> dict[str, Any]:
+    """A row of `alignment_scores` from the features of the clip's uniform frames and of its caption."""
+    score, frame_scores = engine.score(*features)
+    count = len(frame_scores) or len(UNIFORM_FRAMES)
+    return _row(clip_id, caption, name, scored_by, engine.unit, count, score, frame_scores)
+
+
+def _row(
+    clip_id: str,
+    caption: str,
+    engine: str,
+    scored_by: Mapping[str, str],
+    unit: str,
+    frame_count: int,
+    score: float,
+    frame_scores: Sequence[float],
+) -> dict[str, Any]:
     return {
         "clip_id": clip_id,
-        "engine": ENGINE,
+        "engine": engine,
         "model": scored_by["model"],
         "revision": scored_by["revision"],
-        "unit": UNIT,
-        "sampling": f"{len(scores)} uniform frames",
-        "alignment_score": round(sum(scores) / len(scores), 5),
-        "frame_scores": scores,
+        "unit": unit,
+        "sampling": f"{frame_count} uniform frames" if frame_count > 1 else "the picture",
+        "alignment_score": round(score, 5),
+        "frame_scores": [round(frame, 5) for frame in frame_scores],
         "caption": caption,
     }
 

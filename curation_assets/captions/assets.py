@@ -6,20 +6,32 @@ from typing import Any
 import polars as pl
 
 from curation_assets.captions import from_frames
-from curation_assets.captions.captioning import Captioner, caption_clips
+from curation_assets.captions.alignment import UNIFORM_FRAMES, alignment_networks, network_alignment
+from curation_assets.captions.captioning import Captioner, caption_clips, caption_prompt
 from curation_assets.captions.rewriting import rewrite_captions, rewriter_of, unchanged
 from curation_assets.engines import identity
-from curation_assets.language import chat_client, explained, language_model, writer_settings
+from curation_assets.language import (
+    explained,
+    extra_fields,
+    language_model,
+    named_chat,
+    served_by,
+    writer_settings,
+)
+from curation_assets.media_types import IS_IMAGE
 from curation_assets.refresh import Done, Row, Stage, Work, blocked_by
-from curation_assets.settings import Rewriting, Settings, result_settings
+from curation_assets.settings import Settings, declared
 from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import ALIGNMENT_SCORES, CAPTIONS, REWRITTEN_CAPTIONS
 from curation_assets.tools import Tools
 from curation_assets.units import Frames, selected_clips, stored_frames
+from resources.chat import ChatClient
 from resources.errors import InputError, TransientError
 from resources.image_encoder import image_encoder_identity
+from resources.networks import Arrays
 from resources.pictures import unpack_jpegs
 from resources.sentence_encoder import open_sentence_encoder, sentence_encoder_identity
+from resources.tokens import token_counter, tokenizer_revision
 
 GROUP = "captions"
 CLASSIFIER = "efficientnet_lite0"
@@ -31,7 +43,7 @@ def caption_assets(settings: Settings) -> list[StageAsset]:
 
 def _captions(settings: Settings) -> StageAsset:
     facts = settings.captions.engine == "facts"
-    made_by = identity(image_encoder_identity, CLASSIFIER) if facts else result_settings(settings.captions)
+    made_by = identity(image_encoder_identity, CLASSIFIER) if facts else _captioning_settings(settings)
     reads = {"clip_selection": ["clip_id", "selected"], "frames": ["clip_id", "frames_path", "frames_sha256"]}
     if facts:
         reads |= {
@@ -39,16 +51,18 @@ def _captions(settings: Settings) -> StageAsset:
             "motion_scores": ["clip_id", "engine", "motion_score"],
             "text_scores": ["clip_id", "engine", "texts"],
         }
+    image_prompt = caption_prompt(settings.captions.image_prompt, "caption_image")
     stage = Stage(
         CAPTIONS,
         unit="clip_id",
         reads=reads,
-        units=clips_with_facts if facts else selected_frames,
+        units=clips_with_facts if facts else lambda reads: frames_with_prompt(reads, image_prompt),
         version="1",
         effort="call",
         paid=True,
         settings={"engine": settings.captions.engine, **made_by},
         not_data=frozenset({"frames_path"}),
+        added=frozenset({"image_prompt"}),
     )
 
     @stage_asset(stage, settings, group=GROUP, kinds={"python" if facts else "openai"})
@@ -67,9 +81,14 @@ def selected_frames(reads: Frames) -> pl.DataFrame:
     return stored_frames(reads).join(selected_clips(reads), on="clip_id")
 
 
+def frames_with_prompt(reads: Frames, image_prompt: str) -> pl.DataFrame:
+    """Adds the prompt of images; that of videos is a setting of the stage."""
+    return selected_frames(reads).with_columns(image_prompt=pl.when(IS_IMAGE).then(pl.lit(image_prompt)))
+
+
 def clips_with_facts(reads: Frames) -> pl.DataFrame:
     motion = reads["motion_scores"].filter(engine="dis").select("clip_id", "motion_score")
-    texts = reads["text_scores"].unique("clip_id", keep="first", maintain_order=True).select("clip_id", "texts")
+    texts = reads["text_scores"].filter(engine="rapidocr").select("clip_id", "texts")  # the only engine that reads
     return (
         selected_frames(reads)
         .join(reads["clips"].select("clip_id", "duration_s"), on="clip_id")
@@ -84,18 +103,43 @@ def _own(unit: Work) -> Row:
     return {name: unit.values[name] for name in names}
 
 
+def _captioning_settings(settings: Settings) -> dict[str, Any]:
+    section = settings.captions
+    named = named_chat(section, "captions")
+    own = {name: value for name, value in declared(section).items() if name not in ("vllm", "image_prompt")}
+    asked = {"prompt": caption_prompt(section.prompt), "chat": declared(named) | extra_fields(named)}
+    return own | served_by(section) | asked | _counted_by(settings, section.max_caption_tokens)
+
+
+def _counted_by(settings: Settings, max_caption_tokens: int | None) -> dict[str, Any]:
+    """What counts a caption's tokens, where they have a limit and it isn't the estimate."""
+    folder = settings.training_set.trainer.tokenizer
+    return {"tokenizer": identity(tokenizer_revision, folder)} if folder and max_caption_tokens else {}
+
+
 def _chat_captions(work: list[Work], tools: Tools) -> Iterator[Done]:
     section = tools.settings.captions
-    client = chat_client(section.chat, "captions.chat.base_url")
-    client.check()
+    sent = {"images": section.frame_count} if section.send == "frames" else {"images": 1, "videos": 1}
+    with language_model(section, "captions", tools.say, **sent) as (client, revision):
+        client.check()
+        yield from _captions_of(work, tools, client, revision)
+
+
+def _captions_of(work: list[Work], tools: Tools, client: ChatClient, revision: str) -> Iterator[Done]:
+    section = tools.settings.captions
     captioner = Captioner(
         model=client.model,
-        revision=section.chat.revision,
-        prompt=section.prompt,
+        revision=revision,
+        prompt=caption_prompt(section.prompt),
         frame_count=section.frame_count,
         temperature=section.chat.temperature,
         max_tokens=section.chat.max_tokens,
+        send=section.send,
+        max_caption_tokens=section.max_caption_tokens,
+        max_attempts=section.max_attempts,
+        engine=section.engine,
     )
+    count_tokens = token_counter(tools.settings.training_set.trainer.tokenizer)
     unreadable: list[Done] = []
 
     def units() -> Iterator[Row]:
@@ -103,13 +147,14 @@ def _chat_captions(work: list[Work], tools: Tools) -> Iterator[Done]:
             frames_sha256 = unit.values["frames_sha256"]
             try:
                 data = from_frames.read_frames(tools.files, unit.values["frames_path"], frames_sha256)
-                jpegs = unpack_jpegs(data, from_frames.UNIFORM_FRAMES)
+                jpegs = unpack_jpegs(data, UNIFORM_FRAMES)
             except (InputError, TransientError) as failure:
                 unreadable.append(Done(unit.unit, failure))
             else:
-                yield {"clip_id": unit.unit, "frames_sha256": frames_sha256, "jpegs": jpegs}
+                known = {name: unit.values[name] for name in ("clip_id", "frames_sha256", "image_prompt")}
+                yield {**known, "jpegs": jpegs}
 
-    for clip_id, outcome in caption_clips(units(), client, captioner):
+    for clip_id, outcome in caption_clips(units(), client, captioner, count_tokens):
         yield Done(clip_id, explained(outcome, "the server's answer was empty; change captions.prompt or the model"))
     yield from unreadable
 
@@ -124,7 +169,7 @@ def _rewritten_captions(settings: Settings) -> StageAsset:
         version="1",
         effort="call" if section.engine != "off" else "arithmetic",
         paid=True,
-        settings=_rewriting_settings(section),
+        settings=_rewriting_settings(settings),
     )
 
     @stage_asset(stage, settings, group=GROUP, kinds={"openai"})
@@ -132,7 +177,7 @@ def _rewritten_captions(settings: Settings) -> StageAsset:
         """A language model's version of the caption; answers that drift from it are refused and asked again."""
         if section.engine == "off":
             return tools.rows_here(lambda clip: unchanged(clip["clip_id"], clip["caption"]), work)
-        return _rewrite(work, section)
+        return _rewrite(work, tools)
 
     return rewritten_captions
 
@@ -142,27 +187,33 @@ def captions_to_rewrite(reads: Frames) -> pl.DataFrame:
     return captions.join(selected_clips(reads), on="clip_id")
 
 
-def _rewriting_settings(section: Rewriting) -> dict[str, Any]:
+def _rewriting_settings(settings: Settings) -> dict[str, Any]:
+    section = settings.rewriting
     if section.engine == "off":
         return {"engine": "off"}
-    rewriter = rewriter_of(section, section.chat.model or "", section.chat.revision)
+    named = named_chat(section, "rewriting")
+    rewriter = rewriter_of(section, named.model or "", named.revision)
     encoder = identity(lambda _: sentence_encoder_identity()._asdict(), "minilm")
-    return {**writer_settings(rewriter), "encoder": encoder}
+    counted_by = _counted_by(settings, section.max_caption_tokens)
+    return {**writer_settings(rewriter, named), **served_by(section), "encoder": encoder, **counted_by}
 
 
-def _rewrite(work: list[Work], section: Rewriting) -> Iterator[Done]:
+def _rewrite(work: list[Work], tools: Tools) -> Iterator[Done]:
+    section = tools.settings.rewriting
+    count_tokens = token_counter(tools.settings.training_set.trainer.tokenizer)
     encoder = open_sentence_encoder()
-    with language_model(section, "rewriting") as (client, revision):
+    with language_model(section, "rewriting", tools.say) as (client, revision):
         client.check()
         rewriter = rewriter_of(section, client.model, revision)
         units = ({"clip_id": unit.unit, "caption": unit.values["caption"]} for unit in work)
         why = f"no answer of {section.max_attempts} could stand for the caption; `last_answer` holds the last one"
-        for clip_id, outcome in rewrite_captions(units, client, encoder, rewriter):
+        for clip_id, outcome in rewrite_captions(units, client, encoder, rewriter, count_tokens):
             yield Done(clip_id, explained(outcome, why))
 
 
 def _alignment_scores(settings: Settings) -> StageAsset:
-    made_by = {
+    networks = alignment_networks(settings.alignment)
+    by_labels = {
         "model": "EfficientNet-Lite0 labels, MiniLM sentences",
         "revision": "; ".join(
             known["revision"]
@@ -184,7 +235,10 @@ def _alignment_scores(settings: Settings) -> StageAsset:
         version="1",
         effort="call",
         paid=True,
-        engines={} if settings.alignment.engine == "off" else {settings.alignment.engine: made_by},
+        engines={
+            engine: identity(lambda name: networks[name].identity(), engine) if engine in networks else by_labels
+            for engine in settings.alignment.engines
+        },
         not_data=frozenset({"frames_path"}),
     )
 
@@ -192,11 +246,18 @@ def _alignment_scores(settings: Settings) -> StageAsset:
     def alignment_scores(work: list[Work], tools: Tools) -> Iterable[Done]:
         """How well the final caption fits the pictures."""
 
-        def arguments(unit: Work, _: str) -> Row:
-            values = {name: unit.values[name] for name in ("clip_id", "frames_path", "caption")}
-            return {"files": tools.files, "made_by": made_by, **values}
+        def picture_and_text(unit: Work) -> Row:
+            return {"files": tools.files, **{name: unit.values[name] for name in ("frames_path", "caption")}}
 
-        return tools.rows_in_workers(from_frames.alignment, work, arguments)
+        def arguments(unit: Work, _: str) -> Row:
+            return {"clip_id": unit.unit, "made_by": by_labels, **picture_and_text(unit)}
+
+        def row(unit: Work, engine: str, features: Arrays) -> Row:
+            made_by = stage.engines[engine]
+            return network_alignment(unit.unit, unit.values["caption"], engine, networks[engine], features, made_by)
+
+        yield from tools.rows_in_batches(from_frames.network_input, work, networks, picture_and_text, row)
+        yield from tools.rows_in_workers(from_frames.alignment, work, arguments, without=networks)
 
     return alignment_scores
 

@@ -93,12 +93,15 @@ def collect_facts(
 
 
 def facts_caption(facts: dict[str, Any]) -> str:
-    """One or two English sentences that state `facts` (of `collect_facts`) and nothing else."""
+    """One or two English sentences that state `facts` (of `collect_facts`) and nothing else; of 0 s is an image."""
     luma = facts["luma"]
     light = "dark " if luma < DARK_LUMA else "bright " if luma > BRIGHT_LUMA else ""
-    seconds = str(max(1, round(facts["duration_s"])))
-    article = "An" if seconds[0] == "8" or seconds in ("11", "18") else "A"
-    sentence = f"{article} {seconds}-second {light}clip"
+    if facts["duration_s"]:
+        seconds = str(max(1, round(facts["duration_s"])))
+        article = "An" if seconds[0] == "8" or seconds in ("11", "18") else "A"
+        sentence = f"{article} {seconds}-second {light}clip"
+    else:
+        sentence = f"A {light}image" if light else "An image"
     shown = _shown(facts["labels"])
     described = []
     if facts["motion"]:

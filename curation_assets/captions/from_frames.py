@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from curation_assets.captions.alignment import LabelSimilarity, score_alignment
+from curation_assets.captions.alignment import UNIFORM_FRAMES, LabelSimilarity, score_alignment
 from curation_assets.captions.facts import collect_facts, facts_caption
 from resources.errors import TransientError
 from resources.files import Files
 from resources.image_encoder import EfficientNetLite0
+from resources.networks import AlignmentEngine, Arrays
 from resources.pictures import unpack_pictures
 from resources.sentence_encoder import open_sentence_encoder
-
-UNIFORM_FRAMES = range(8)  # the ninth stored frame is the last one
 
 classifier = cache(EfficientNetLite0)
 
@@ -63,6 +62,11 @@ def facts(
         **made_by,
         "attempts": 1,
     }
+
+
+def network_input(engine: AlignmentEngine, files: Files, frames_path: str, caption: str) -> Arrays:
+    """What a network on a device is run over: the uniform frames and the caption, as it takes them."""
+    return engine.prepare(unpack_pictures(files.read(frames_path), UNIFORM_FRAMES), caption)
 
 
 def alignment(files: Files, frames_path: str, clip_id: str, caption: str, made_by: dict[str, str]) -> dict[str, Any]:

@@ -4,22 +4,24 @@ Prompt, JSON key and number of attempts follow EasyAnimate's rewriting stage; th
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets.language import NOT_WRITTEN, Writer, load_prompt, write
+from curation_assets.language import NOT_WRITTEN, TooLong, Writer, prompt_of, write
 from curation_assets.settings import Rewriting
 from resources.chat import Ask, ChatClient
+from resources.tokens import estimated_tokens
 
 KEY = "rewritten description"
-PLACEHOLDER = "your caption here"
 # A 135M model adds only what isn't so; a large one needs words of its own to rephrase.
 EMBEDDED_MAX_NEW_WORDS = 0.0
 CHAT_MAX_NEW_WORDS = 0.5
+EMBEDDED_MAX_TOKENS = 256
 
 
 class Encoder(Protocol):
@@ -31,24 +33,30 @@ class Rewriter(Writer):
     """A writer, and what its answers must keep to.
 
     `min_similarity` bounds the sentence encoder's cosine of answer and caption, `max_new_words` the share of the
-    answer's content words that the caption doesn't have.
+    answer's content words that the caption doesn't have. Answers of more than `max_caption_tokens` are asked for again.
     """
 
     min_similarity: float
     max_new_words: float
+    max_caption_tokens: int | None
 
 
 def rewrite_captions(
-    units: Iterable[Mapping[str, Any]], client: ChatClient, encoder: Encoder, rewriter: Rewriter
+    units: Iterable[Mapping[str, Any]],
+    client: ChatClient,
+    encoder: Encoder,
+    rewriter: Rewriter,
+    count_tokens: Callable[[str], int] = estimated_tokens,
 ) -> Iterator[tuple[str, dict[str, Any] | Exception]]:
     """Rewrite `caption` of each unit; yield (clip_id, row of `rewritten_captions` or what went wrong) as they end.
 
     Answers that can't be read, repeat the placeholder or drift from the caption are asked for again, attempt k with
-    a seed made of clip and k; after `max_attempts` the row's status is failed and its last answer is kept.
+    a seed made of clip and k; after `max_attempts` the row's status is failed and its last answer is kept. Where all
+    that was wrong was the length, the status is long.
     """
 
     async def rewrite(ask: Ask, unit: Mapping[str, Any]) -> dict[str, Any]:
-        return await _rewrite(ask, unit["clip_id"], unit["caption"], encoder, rewriter)
+        return await _rewrite(ask, unit["clip_id"], unit["caption"], encoder, rewriter, count_tokens)
 
     for unit, result in client.map(rewrite, units):
         yield unit["clip_id"], result
@@ -64,12 +72,15 @@ def rewriter_of(settings: Rewriting, model: str, revision: str) -> Rewriter:
         engine=settings.engine,
         model=model,
         revision=revision,
-        prompt=load_prompt(__package__, "rewrite_small" if embedded else "rewrite", KEY),
+        prompt=prompt_of(
+            settings.prompt, "rewriting.prompt", __package__, "rewrite_small" if embedded else "rewrite", KEY
+        ),
         temperature=0.0 if embedded else settings.chat.temperature,
-        max_tokens=settings.chat.max_tokens,
+        max_tokens=EMBEDDED_MAX_TOKENS if embedded else settings.chat.max_tokens,
         max_attempts=settings.max_attempts,
         min_similarity=settings.min_similarity,
         max_new_words=max_new_words,
+        max_caption_tokens=settings.max_caption_tokens,
     )
 
 
@@ -90,20 +101,26 @@ def _new_row(clip_id: str, caption: str) -> dict[str, Any]:
     }
 
 
-async def _rewrite(ask: Ask, clip_id: str, caption: str, encoder: Encoder, rewriter: Rewriter) -> dict[str, Any]:
-    row = _new_row(clip_id, caption)
+async def _rewrite(
+    ask: Ask, clip_id: str, caption: str, encoder: Encoder, rewriter: Rewriter, count_tokens: Callable[[str], int]
+) -> dict[str, Any]:
+    similarity: dict[str | None, float] = {}
+    max_tokens = rewriter.max_caption_tokens or sys.maxsize
 
     def check(text: str) -> None:
-        row["similarity"] = similarity = _cosine(encoder, text, caption)
-        check_rewrite(text, caption, similarity, rewriter)
+        similarity[text] = similarity[None] = _cosine(encoder, text, caption)
+        check_rewrite(text, caption, similarity[text], rewriter)
+        if count_tokens(text) > max_tokens:
+            raise TooLong(max_tokens)
 
     text, made = await write(ask, rewriter, clip_id, caption, check)
-    return row | made | {"caption": text, "status": "failed" if text is None else "rewritten"}
+    status = "failed" if text is None else "long" if count_tokens(text) > max_tokens else "rewritten"
+    return _new_row(clip_id, caption) | made | {"caption": text, "status": status, "similarity": similarity.get(text)}
 
 
 def check_rewrite(text: str, caption: str, similarity: float, rewriter: Rewriter) -> None:
     """Raises ValueError with the reason when `text` can't stand for `caption`."""
-    if text == PLACEHOLDER:
+    if text in rewriter.prompt.placeholders:
         raise ValueError("the answer is the prompt's placeholder")
     if similarity < rewriter.min_similarity:
         raise ValueError(f"similarity {similarity} to the caption is below {rewriter.min_similarity}")

@@ -1,4 +1,4 @@
-"""`clip_files`: the clips of the manifest, encoded. Nothing is encoded that was dropped."""
+"""`clip_files`: the clips of the manifest, encoded; of images copies. Nothing is encoded that was dropped."""
 
 from collections.abc import Iterable
 
@@ -35,7 +35,7 @@ def clip_file_assets(settings: Settings) -> list[StageAsset]:
 
     @stage_asset(stage, settings, group="training_set", kinds={"ffmpeg"})
     def clip_files(work: list[Work], tools: Tools) -> Iterable[Done]:
-        """Encodes exactly the frames of each span and compares the first and last with the source."""
+        """Encodes exactly the frames of each span and compares the first and last with the source. Copies images."""
         execution = tools.settings.execution
         limits = Limits(execution.item_timeout_s, execution.item_memory_bytes)
 

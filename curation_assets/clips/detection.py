@@ -28,8 +28,8 @@ DETECTORS: Mapping[str, Callable[[VideoSource, Iterator[Frame], Cuts], list[int]
 def detect_scenes(source: VideoSource, video_id: str, cuts: Cuts) -> list[dict[str, Any]]:
     """The shots of a video, in order, as the own columns of `scenes`: they tile the frames that can be decoded.
 
-    A video without a cut is one shot. Raises InputError when the video can't be read, EngineUnavailable when the
-    detector's model is missing.
+    A video without a cut is one shot, and so is an image, which lasts no time. Raises InputError when the video can't
+    be read, EngineUnavailable when the detector's model is missing.
     """
     pts: list[int] = []
     end_pts = 0
@@ -41,7 +41,10 @@ def detect_scenes(source: VideoSource, video_id: str, cuts: Cuts) -> list[dict[s
             end_pts = frame.pts + frame.duration
             yield frame
 
-    found = DETECTORS[cuts.detector](source, frames(), cuts)
+    if source.is_image:
+        pts, found = [0], []
+    else:
+        found = DETECTORS[cuts.detector](source, frames(), cuts)
     timeline = Timeline([*pts, end_pts], source.time_base)
     starts = sorted({0, *(cut for cut in found if 0 < cut < len(pts))})
     ends = [*starts[1:], len(pts)]

@@ -38,6 +38,8 @@ def cut_spans(video: Mapping[str, Any], scenes: Sequence[Mapping[str, Any]], cli
             size = f"{video['width']}x{video['height']} = {area_px} px"
             why = f"source too small: {size} is less than {clips.min_source_area_px} px"
             spans = [(scene["start_frame"], scene["end_frame"], why)]
+        elif scene["start_pts"] == scene["end_pts"]:  # an image, which rules on time don't concern
+            spans = [(scene["start_frame"], scene["end_frame"], None)]
         else:
             spans = list(_split(timeline, scene, clips))
         for part_index, (start, end, dropped) in enumerate(spans):
@@ -102,6 +104,8 @@ def _last_boundary_by(timeline: Timeline, time: Fraction, start: int, end: int) 
 
 def _clip_id(video_id: str, timeline: Timeline, start: int, end: int, taken: set[str]) -> str:
     start_ms, end_ms = round(timeline.seconds(start) * 1000), round(timeline.seconds(end) * 1000)
+    if end_ms == 0 and timeline.seconds(end):
+        end_ms = 1  # from 0 to 0 is an image
     # Only neighbours that last less than a millisecond can round to the same pair.
     while (clip_id := f"{video_id}-{start_ms:08d}-{end_ms:08d}") in taken:
         end_ms += 1

@@ -3,23 +3,34 @@
 import argparse
 import hashlib
 import os
+import sys
 from collections.abc import Mapping
+
+from pydantic import ValidationError
 
 from curation_assets.beautified_prompts.beautifying import beautifier_of, beautify_prompts, unchanged
 from curation_assets.beautified_prompts.reading import read_prompts
 from curation_assets.commands import FAILED, OK, failed, summary, wrong_use
-from curation_assets.commands.terminal import source_name, terminal
+from curation_assets.commands.terminal import source_name, terminal, whole_path
 from curation_assets.headless import OF_PROMPTS, HeadlessRun, open_instance
 from curation_assets.home import open_home
 from curation_assets.language import language_model
 from curation_assets.settings import Beautifying, Settings, SettingsError, home_path, load_settings
+from resources.chat import without_login
 from resources.errors import EngineUnavailable, InputError, TransientError
+from resources.text import one_line, printable
+
+FLAGS = ("template", "max_words", "max_attempts")
 
 
 def run(options: argparse.Namespace) -> int:
     settings = load_settings()
     section = with_server(
-        settings.beautifying, options.base_url, options.api_key_env, options.model, environment=os.environ
+        with_flags(settings.beautifying, options),
+        options.base_url,
+        options.api_key_env,
+        options.model,
+        environment=os.environ,
     )
     if os.path.isfile(options.prompt) or options.prompt.endswith((".csv", ".jsonl")):
         return _beautify_file(settings.model_copy(update={"beautifying": section}), options)
@@ -31,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _beautify_file(settings: Settings, options: argparse.Namespace) -> int:
-    file = os.path.abspath(options.prompt)
+    file = whole_path(options.prompt)
     try:
         read_prompts(file, options.column)  # before anything is made
     except InputError as failure:
@@ -53,6 +64,15 @@ def _beautify_file(settings: Settings, options: argparse.Namespace) -> int:
     query = f'pl.scan_delta("{home}/tables/beautified_prompts").filter(shard="{name}").sort("position")'
     console.print("Query with polars: ", f"{query}.select({columns}).collect()", markup=False, soft_wrap=True)
     return FAILED if failed else OK
+
+
+def with_flags(section: Beautifying, options: argparse.Namespace) -> Beautifying:
+    """The section with what the command line says of template, words and attempts. Raises SettingsError."""
+    given = {name: getattr(options, name) for name in FLAGS if getattr(options, name) is not None}
+    try:
+        return Beautifying.model_validate(section.model_dump(exclude_unset=True) | given)
+    except ValidationError as failure:
+        raise SettingsError("; ".join(f"--{error['loc'][0]}: {error['msg']}" for error in failure.errors())) from None
 
 
 def with_server(
@@ -78,12 +98,19 @@ def with_server(
         return section
     model = model or section.chat.model
     if model is None:
-        raise SettingsError(f"no model is named for {chosen}; name it with --model or beautifying.chat.model")
+        raise SettingsError(
+            f"no model is named for {without_login(chosen)}; name it with --model or beautifying.chat.model"
+        )
     key_env = api_key_env or section.chat.api_key_env
     if key_env is None and environment.get("OPENAI_API_KEY"):
         key_env = "OPENAI_API_KEY"
     chat = section.chat.model_copy(update={"base_url": chosen, "api_key_env": key_env, "model": model})
     return section.model_copy(update={"engine": "chat", "chat": chat})
+
+
+def _say_aside(message: str) -> None:
+    """To the terminal, not among the results."""
+    print(printable(message), file=sys.stderr)
 
 
 def beautify_one(prompt: str, section: Beautifying) -> str:
@@ -97,13 +124,12 @@ def beautify_one(prompt: str, section: Beautifying) -> str:
     if section.engine == "off":
         return str(unchanged(prompt)["beautified_prompt"])
     unit = {"prompt_sha256": hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest(), "prompt": prompt}
-    with language_model(section, "beautifying") as (client, revision):
+    with language_model(section, "beautifying", _say_aside) as (client, revision):
         client.check()
         [(_, outcome)] = beautify_prompts([unit], client, beautifier_of(section, client.model, revision))
     if isinstance(outcome, Exception):
         raise outcome
     if outcome["beautified_prompt"] is None:
-        raise InputError(
-            f"no answer of {outcome['attempts']} was a usable description; the last one: {outcome['last_answer']}"
-        )
+        last = one_line(outcome["last_answer"])
+        raise InputError(f"no answer of {outcome['attempts']} was a usable description; the last one: {last}")
     return str(outcome["beautified_prompt"])

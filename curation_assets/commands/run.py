@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
             return wrong_use(f"--until {options.until}: no such asset; choose one of {', '.join(job.assets)}")
         wanted = job.up_to(options.until) if options.until else set(job.assets)
         name, source = named_source(options)
-        registered = job.register({"name": name, **source.model_dump()})
+        registered = job.register({"name": name, **source.model_dump(mode="json")})
         store = open_home(home).store
         shards = _shards_of(name, store) if registered else []
         for shard in shards:

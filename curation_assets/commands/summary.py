@@ -127,7 +127,7 @@ def _departures(
         path = (*prefix, name)
         if path == ("sources",):
             continue
-        if isinstance(value, dict):
+        if isinstance(value, dict) and defaults[name]:
             yield from _departures(value, defaults[name], path)
         elif value != defaults[name]:
             yield ".".join(path), value, defaults[name]

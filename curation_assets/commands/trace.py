@@ -183,7 +183,9 @@ def _file(row: Row, kind: str, story: Story) -> str:
 def _score(score: Row) -> str:
     name = score["filter"] or score["table"].removesuffix("_scores")
     by = f"{score['engine']}, {score['revision'] or 'no row'}"
-    if score["value"] is None:
+    if score["filter"] and score["passed"] is None:
+        verdict = "not applied to its media type"
+    elif score["value"] is None:
         verdict = "FAILS: not scored" + (f" ({score['error']})" if score["error"] else "")
     elif score["filter"] is None:
         verdict = "no filter reads it"

@@ -4,25 +4,22 @@ from collections.abc import Iterable
 from importlib.metadata import version
 
 from curation_assets.frames.storing import ClipSampler, ClipTask, SampledClip
+from curation_assets.media_types import IS_IMAGE
 from curation_assets.refresh import NO_ENGINE, Done, Row, Stage, Work
 from curation_assets.settings import Settings, result_settings
 from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import FRAMES, MOTION_SCORES
 from curation_assets.tools import Tools
-from curation_assets.units import READING, SPAN, clips_with_source
+from curation_assets.units import DECODING, clips_with_source
 
 GROUP = "frames"
-READS = {
-    "clips": ["clip_id", "video_id", "dropped", *SPAN],
-    "raw_videos": ["video_id", "source_uri", "missing", *READING],
-}
 
 
 def frame_assets(settings: Settings) -> list[StageAsset]:
     frames_stage = Stage(
         FRAMES,
         unit="clip_id",
-        reads=READS,
+        reads=DECODING,
         units=clips_with_source,
         version="1",
         effort="decode",
@@ -33,8 +30,8 @@ def frame_assets(settings: Settings) -> list[StageAsset]:
     motion_stage = Stage(
         MOTION_SCORES,
         unit="clip_id",
-        reads=READS,
-        units=clips_with_source,
+        reads=DECODING,
+        units=lambda reads: clips_with_source(reads).filter(~IS_IMAGE),
         version="1",
         effort="decode",
         engines={

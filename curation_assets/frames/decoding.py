@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.frames.motion_engines import MotionEngine, Picture
-from curation_assets.frames.sampling import stored_frame_indices
 from curation_assets.settings import Frames
 from resources.errors import InputError
 from resources.media import Frame, VideoSource, read_frames
 from resources.pictures import pack_pictures
+from resources.sampling import sampled_indices
 
 _DECIMALS = 5  # EasyAnimate's
 
@@ -97,7 +97,7 @@ def decode_clip(
         except InputError as failure:
             unmeasured[name] = failure
 
-    stored_indices = stored_frame_indices(count) if frames else []
+    stored_indices = [0] if source.is_image else sampled_indices("stored", count)
     pictures: dict[int, NDArray[np.uint8]] = {}
     times_s: dict[int, float] = {}
     seen = 0

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 import polars as pl
+from pydantic import Field
 
 from curation_assets.checks import nothing_lost_result, sound_result, whole_table_specs
+from curation_assets.raw_videos.image_probing import probe_image
 from curation_assets.raw_videos.probing import probe_video
-from curation_assets.refresh import Done, Stage, Work
+from curation_assets.refresh import Done, Row, Stage, Work
 from curation_assets.rules import registration_rules
 from curation_assets.settings import Settings, Source, result_settings
 from curation_assets.shards import Registration, register
@@ -41,6 +43,7 @@ class Scan(dg.Config):
     name: str | None = None
     path: str | None = None
     recursive: bool = True
+    media_types: list[str] = Field(["video", "image"])
     path_column: str = "video_path"
     folder: str | None = None
 
@@ -48,8 +51,7 @@ class Scan(dg.Config):
         if self.name is None or self.path is None:
             return settings.sources
         require_name(self.name)
-        source = Source(path=self.path, recursive=self.recursive, path_column=self.path_column, folder=self.folder)
-        return {self.name: source}
+        return {self.name: Source.model_validate(self.model_dump(exclude={"name"}))}
 
 
 def source_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -143,13 +145,14 @@ def _registration_metadata(found: Registration, home: Home) -> dict[str, dg.Meta
 
 
 def registered_videos(reads: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """One row a video: of its paths the first that still exists. What was taken down is no input."""
+    """One row a video or image: of its paths the first that still exists. What was taken down is no input."""
+    as_image = pl.when(media_type="image").then(True)
     return (
         reads["source_files"]
         .join(reads["takedowns"].select("video_id"), on="video_id", how="anti")
         .sort("missing", "source", "path")
         .unique("video_id", keep="first", maintain_order=True)
-        .select("video_id", *CARRIED, wanted=~pl.col("missing"), blocked="error")
+        .select("video_id", *CARRIED, as_image=as_image, wanted=~pl.col("missing"), blocked="error")
     )
 
 
@@ -163,14 +166,19 @@ def raw_video_assets(settings: Settings) -> list[StageAsset]:
         effort="probe",
         settings=result_settings(settings.raw_videos),
         carried=CARRIED,
+        added=frozenset({"as_image"}),
     )
 
     @stage_asset(stage, settings, group=GROUP, kinds={"ffmpeg"})
     def raw_videos(work: list[Work], tools: Tools) -> Iterable[Done]:
-        """Reads each file's packets without decoding: streams, size, exact rate, times, colours."""
+        """Reads each file's packets without decoding: streams, size, exact rate, times, colours. Decodes images."""
         limits = tools.settings.raw_videos
-        return tools.rows_in_workers(
-            probe_video, work, lambda unit, _: {"uri": unit.values["source_uri"], "limits": limits}
-        )
+
+        def arguments(unit: Work, _: str) -> Row:
+            return {"uri": unit.values["source_uri"], "limits": limits}
+
+        for probe, as_image in ((probe_video, None), (probe_image, True)):
+            units = [unit for unit in work if unit.values["as_image"] is as_image]
+            yield from tools.rows_in_workers(probe, units, arguments)
 
     return [raw_videos]

@@ -60,21 +60,23 @@ def probe_video(uri: str, limits: RawVideos) -> dict[str, Any]:
     Raises InputError, with cause and remedy in one sentence, when the file is gone, unreadable, empty, no
     video, cut off, above `limits.max_pixels`, or holds no frame that can be decoded.
     """
-    _check_file(uri)
+    check_file(uri)
     try:
         with open_container(uri, _codec_limit(limits)) as container:
             return _probe(container, uri, limits)
     except FileNotFoundError:
-        raise _gone(uri) from None
+        raise gone(uri) from None
     except (av.FFmpegError, OSError) as failure:  # also EPERM, which demuxers say of damaged data
         raise _unreadable(uri, failure) from None
 
 
-def _gone(uri: str) -> TransientError:
+def gone(uri: str) -> TransientError:
+    """What a probe raises for a file that was there when it was registered."""
     return TransientError(f"{uri}: the file is gone; register the source again")
 
 
-def _check_file(uri: str) -> None:
+def check_file(uri: str) -> None:
+    """Raise InputError or TransientError for what can't be opened, or is empty."""
     try:
         if is_url(uri):
             size = object_size(uri)
@@ -83,7 +85,7 @@ def _check_file(uri: str) -> None:
             with open(uri, "rb"):
                 pass
     except (FileNotFoundError, NotADirectoryError):
-        raise _gone(uri) from None
+        raise gone(uri) from None
     except IsADirectoryError:
         raise InputError(f"{uri}: is a folder, not a video; take it out of the listing") from None
     except PermissionError:

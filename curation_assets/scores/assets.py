@@ -1,45 +1,94 @@
-"""The score tables made from stored frames; no video is opened again."""
+"""The score tables, made from stored frames; a video is opened again only for a sampling that they don't cover."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
 
 from curation_assets.engines import identity
+from curation_assets.media_types import IS_IMAGE
 from curation_assets.refresh import Done, Row, Stage, Work
 from curation_assets.scores import from_frames
+from curation_assets.scores.aesthetic import aesthetic_networks, aesthetic_row
+from curation_assets.scores.sampling import ALL_STORED, Chosen, ClipFrames, DecodedFrames, StoredFrames, chosen_by
+from curation_assets.scores.semantic import semantic_networks, semantic_row
 from curation_assets.scores.technical import technical_identity
-from curation_assets.settings import Settings, result_settings
+from curation_assets.scores.text import chosen_frames, detected_text_row, text_networks
+from curation_assets.settings import Network, Sampling, Settings, declared
 from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import AESTHETIC_SCORES, SEMANTIC_SCORES, TECHNICAL_SCORES, TEXT_SCORES, Table
 from curation_assets.tools import Tools
-from curation_assets.units import stored_frames
+from curation_assets.units import DECODING, clips_with_source, stored_frames
 from resources.image_encoder import image_encoder_identity
+from resources.image_towers import unit_vectors
+from resources.networks import Arrays
 from resources.text_reader import text_reader_identity
 
 GROUP = "scores"
 
 
 def score_assets(settings: Settings) -> list[StageAsset]:
-    semantic = score_stage(SEMANTIC_SCORES, settings.semantic, image_encoder_identity)
-    aesthetic = score_stage(AESTHETIC_SCORES, settings.aesthetic, image_encoder_identity)
-    text = score_stage(TEXT_SCORES, settings.text, text_reader_identity)
+    encoders = semantic_networks(settings.semantic)
+    predictors = aesthetic_networks(settings.aesthetic)
+    detectors = text_networks(settings.text)
+
+    def encoder_identity(engine: str) -> dict[str, str]:
+        return encoders[engine].identity() if engine in encoders else image_encoder_identity(engine)
+
+    def reader_identity(engine: str) -> dict[str, str]:
+        if engine in detectors:
+            return {**detectors[engine].identity(), "area": settings.text.craft.area}
+        return text_reader_identity(engine)
+
+    of_semantic = chosen_by(settings.semantic.sampling)
+    of_aesthetic = chosen_by(settings.aesthetic.sampling)
+    of_text = chosen_frames(settings.text)
+    semantic = of_videos(score_stage(SEMANTIC_SCORES, settings.semantic, encoder_identity, of_semantic))
+    aesthetic = score_stage(
+        AESTHETIC_SCORES, settings.aesthetic, lambda engine: predictors[engine].identity(), of_aesthetic
+    )
+    text = score_stage(TEXT_SCORES, settings.text, reader_identity, of_text)
     technical = score_stage(TECHNICAL_SCORES, settings.technical, technical_identity)
 
     @stage_asset(semantic, settings, group=GROUP, kinds={"pytorch"})
     def semantic_scores(work: list[Work], tools: Tools) -> Iterable[Done]:
         """How alike a clip's neighbouring frames are; a hidden cut shows as a low minimum."""
-        return tools.rows_in_workers(from_frames.semantic, work, frames_task(tools, tools.settings.semantic))
+        frames = frames_of(tools, of_semantic)
+
+        def row(unit: Work, engine: str, features: Arrays) -> Row:
+            vectors, indices = features
+            made_by = semantic.engines[engine]
+            return semantic_row(unit_vectors(vectors), engine, made_by, frames(unit).in_words(indices))
+
+        yield from tools.rows_in_batches(from_frames.network_input, work, encoders, only(frames), row)
+        task = with_settings(frames, tools.settings.semantic)
+        yield from tools.rows_in_workers(from_frames.semantic, work, task, without=encoders)
 
     @stage_asset(aesthetic, settings, group=GROUP, kinds={"pytorch"})
     def aesthetic_scores(work: list[Work], tools: Tools) -> Iterable[Done]:
-        """Empty while no aesthetic engine is on; then there is no such filter either."""
-        return []
+        """How beautiful four frames are. Empty while no aesthetic engine is on; then there is no such filter either."""
+        frames = frames_of(tools, of_aesthetic)
+
+        def row(unit: Work, engine: str, features: Arrays) -> Row:
+            figures, indices = features
+            return aesthetic_row(figures, engine, aesthetic.engines[engine], frames(unit).in_words(indices))
+
+        return tools.rows_in_batches(from_frames.network_input, work, predictors, only(frames), row)
 
     @stage_asset(text, settings, group=GROUP, kinds={"onnx"})
     def text_scores(work: list[Work], tools: Tools) -> Iterable[Done]:
-        """How much of the picture recognised text covers, and what it says."""
-        return tools.rows_in_workers(from_frames.text, work, frames_task(tools, tools.settings.text))
+        """How much of the picture text covers, and what it says if the engine reads it."""
+        frames = frames_of(tools, of_text)
+        section = tools.settings.text
+
+        def row(unit: Work, engine: str, features: Arrays) -> Row:
+            *found, indices = features
+            made_by = text.engines[engine]
+            return detected_text_row(tuple(found), section, engine, made_by, frames(unit).in_words(indices))
+
+        yield from tools.rows_in_batches(from_frames.network_input, work, detectors, only(frames), row)
+        yield from tools.rows_in_workers(from_frames.text, work, with_settings(frames, section), without=detectors)
 
     @stage_asset(technical, settings, group=GROUP, kinds={"opencv"})
     def technical_scores(work: list[Work], tools: Tools) -> Iterable[Done]:
@@ -49,21 +98,54 @@ def score_assets(settings: Settings) -> list[StageAsset]:
     return [semantic_scores, aesthetic_scores, text_scores, technical_scores]
 
 
-def score_stage(table: Table, section: BaseModel, of: Callable[[str], Mapping[str, str]]) -> Stage:
-    """A table with a row for each clip and engine, made from the clip's stored frames."""
-    values: dict[str, Any] = result_settings(section)
+def score_stage(
+    table: Table, section: BaseModel, of: Callable[[str], Mapping[str, str]], chosen: Chosen = ALL_STORED
+) -> Stage:
+    """A table with a row for each clip and engine, made from stored frames, or else from the clip decoded again.
+
+    Sections of networks are left out: what they change is in their identities, if they are on.
+    """
+    values: dict[str, Any] = declared(section)
     engines = values.pop("engines")
+    for name in [name for name in values if isinstance(getattr(section, name), Network)]:
+        del values[name]
+    decoding = isinstance(chosen, Sampling)
     return Stage(
         table,
         unit="clip_id",
-        reads={"frames": ["clip_id", "frames_path", "frames_sha256"]},
-        units=stored_frames,
+        reads=DECODING if decoding else {"frames": ["clip_id", "frames_path", "frames_sha256"]},
+        units=clips_with_source if decoding else stored_frames,
         version="1",
-        effort="call",
+        effort="decode" if decoding else "call",
         settings=values,
         engines={engine: identity(of, engine) for engine in engines},
-        not_data=frozenset({"frames_path"}),
+        not_data=frozenset({"source_uri" if decoding else "frames_path"}),
     )
+
+
+def of_videos(stage: Stage) -> Stage:
+    """The same without images, whose one picture has none to be compared with."""
+    return replace(stage, units=lambda reads: stage.units(reads).filter(~IS_IMAGE))
+
+
+FramesOf = Callable[[Work], ClipFrames]
+
+
+def frames_of(tools: Tools, chosen: Chosen) -> FramesOf:
+    def frames(unit: Work) -> ClipFrames:
+        if isinstance(chosen, Sampling):
+            return DecodedFrames(unit.values, chosen)
+        return StoredFrames(tools.files, unit.unit, unit.values["frames_path"], chosen)
+
+    return frames
+
+
+def only(frames: FramesOf) -> Callable[[Work], Row]:
+    return lambda unit: {"frames": frames(unit)}
+
+
+def with_settings(frames: FramesOf, section: BaseModel) -> Callable[[Work, str], Row]:
+    return lambda unit, engine: {"frames": frames(unit), "settings": section, "engine": engine}
 
 
 def frames_task(tools: Tools, section: BaseModel) -> Callable[[Work, str], Row]:

@@ -33,7 +33,7 @@ def technical_row(pictures: Sequence[Picture], settings: Technical, engine: str)
     """The `technical_scores` columns of a clip from its stored frames (RGB, in order, of one size).
 
     `technical_score` is 1 - the largest of black, white, border and frozen share; a frame's score is
-    1 - the largest of its black, white and the clip's border share.
+    1 - the largest of its black, white and the clip's border share. An image has no frozen share.
     """
     import cv2
 
@@ -47,7 +47,7 @@ def technical_row(pictures: Sequence[Picture], settings: Technical, engine: str)
         "black_share": float(np.mean(black)),
         "white_share": float(np.mean(white)),
         "border_share": border,
-        "frozen_share": frozen_share(lumas),
+        **({"frozen_share": frozen_share(lumas)} if len(lumas) > 1 else {}),
     }
     frame_faults = [max(*exposure, border) for exposure in zip(black, white, strict=True)]
     measures = {
@@ -61,7 +61,7 @@ def technical_row(pictures: Sequence[Picture], settings: Technical, engine: str)
         "engine": engine,
         **technical_identity(engine),
         "unit": "1 - share of the frame or the clip",
-        "sampling": f"{len(pictures)} stored frames",
+        "sampling": f"{len(pictures)} stored frames" if len(pictures) > 1 else "the picture",
         **{name: round(value, 5) for name, value in measures.items()},
         "frame_scores": [round(1.0 - fault, 5) for fault in frame_faults],
     }

@@ -1,55 +1,100 @@
-"""Text area: the share of a frame that readable text covers (subtitles, titles, watermarks)."""
+"""Text area: the share of a frame that text covers (subtitles, titles, watermarks)."""
 
 import unicodedata
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets.settings import FrameChoice, Text
-from resources.errors import InputError
+from curation_assets.scores.sampling import ALL_STORED, Chosen, chosen_by
+from curation_assets.settings import Craft, Text
+from resources.checkpoints import WeightsFile
+from resources.craft.boxes import TextBoxes
+from resources.craft.detector import CraftDetector, found_text
+from resources.networks import Arrays
 from resources.text_reader import TextReader
 
+Found = tuple[float, list[str]]
+"""Share of a picture that text covers, and the texts in it."""
 
-def text_row(pictures: Sequence[NDArray[np.uint8]], settings: Text, reader: TextReader) -> dict[str, Any]:
-    """The `text_scores` columns of a clip from its stored frames (RGB, in order).
 
-    Raises InputError when the clip lacks a frame that `settings.frames` asks for.
-    """
-    positions = frame_positions(settings.frames, len(pictures))
-    shares: list[float] = []
-    texts: dict[str, None] = {}
-    for position in positions:
-        picture = pictures[position]
-        boxes = reader.read(picture, settings.longest_side_px, settings.min_confidence)
-        boxes = [box for box in boxes if len(_printable(box.text)) >= settings.min_characters]
-        shares.append(union_share([box.polygon for box in boxes], *picture.shape[:2]))
-        texts.update(dict.fromkeys(_printable(box.text) for box in boxes))
+def found_in(picture: NDArray[np.uint8], settings: Text, reader: TextReader) -> Found:
+    """What counts of the text in an RGB picture."""
+    boxes = reader.read(picture, settings.longest_side_px, settings.min_confidence)
+    boxes = [box for box in boxes if len(_printable(box.text)) >= settings.min_characters]
+    share = union_share([box.polygon for box in boxes], *picture.shape[:2])
+    return share, [_printable(box.text) for box in boxes]
+
+
+def text_row(found: Sequence[Found], reader: TextReader, frames: str) -> dict[str, Any]:
+    """The `text_scores` columns of a clip from what was found in its frames, in order; `frames` says which they are."""
     return {
         "engine": reader.engine,
         "model": reader.model,
         "revision": reader.revision,
-        "unit": "share of the frame's area",
-        "sampling": f"stored frame {', '.join(map(str, positions))} of 0..{len(pictures) - 1}",
-        "text_score": round(float(np.mean(shares)), 5),
-        "frame_scores": [round(share, 5) for share in shares],
-        "texts": list(texts),
+        **_scores([share for share, _ in found], frames),
+        "texts": list(dict.fromkeys(text for _, texts in found for text in texts)),
     }
 
 
-def frame_positions(choice: FrameChoice, count: int) -> tuple[int, ...]:
-    """Positions among `count` stored frames; `middle` is the clip's frame floor(N/2), EasyAnimate's choice.
+def text_networks(settings: Text) -> dict[str, CraftDetector]:
+    """The engines that run on a device and are on."""
+    if "craft" not in settings.engines:
+        return {}
+    section = settings.craft
+    published = Craft.model_fields["weights"].default
+    weights = WeightsFile("text.craft.weights", section.weights, section.weights_md5, published)
+    return {"craft": CraftDetector("text.craft", weights, section.precision, section.device, section.batch_frames)}
 
-    Raises InputError when a position lies beyond the stored frames.
+
+def detected_text_row(
+    features: Arrays, settings: Text, engine: str, made_by: Mapping[str, str], frames: str
+) -> dict[str, Any]:
+    """The `text_scores` columns of a clip from what `CraftDetector` found in its frames.
+
+    `made_by` holds `model` and `revision`, `frames` says which they are.
     """
-    positions = {"middle": (4,), "all": tuple(range(count))}[choice] if isinstance(choice, str) else choice
-    if not positions or max(positions) >= count:
-        raise InputError(f"text.frames asks for {list(positions)}, {count} frames are stored; make the frames again")
-    return positions
+    shares = [area_share(boxes, height, width, settings.craft.area) for boxes, height, width in found_text(*features)]
+    return {
+        "engine": engine,
+        "model": made_by["model"],
+        "revision": made_by["revision"],
+        **_scores(shares, frames),
+        "texts": [],
+    }
 
 
-def union_share(polygons: Sequence[NDArray[np.float32]], height: int, width: int) -> float:
+def _scores(shares: Sequence[float], frames: str) -> dict[str, Any]:
+    return {
+        "unit": "share of the frame's area",
+        "sampling": frames,
+        "text_score": round(float(np.mean(shares)), 5),
+        "frame_scores": [round(share, 5) for share in shares],
+    }
+
+
+def chosen_frames(settings: Text) -> Chosen:
+    """`middle` is floor(N/2), EasyAnimate's choice."""
+    if settings.sampling is not None:
+        return chosen_by(settings.sampling)
+    if isinstance(settings.frames, str):
+        return (4,) if settings.frames == "middle" else ALL_STORED
+    return settings.frames
+
+
+def area_share(boxes: TextBoxes, height: int, width: int, area: Literal["union", "sum"]) -> float:
+    """Share of a frame in boxes: what they cover of it, or the sum of EasyAnimate's `compute_text_score.py`.
+
+    The sum counts overlaps twice and what lies outside the frame too, so it may exceed 1; slanted boxes, for which the
+    original means to add two triangles and adds nothing, count 0.
+    """
+    if area == "sum":
+        return sum(box.width * box.height for box in boxes.level) / (height * width)
+    return union_share([*(box.corners for box in boxes.level), *boxes.slanted], height, width)
+
+
+def union_share(polygons: Sequence[NDArray[np.floating[Any]]], height: int, width: int) -> float:
     """Share of a height x width px frame whose pixel centres lie in a convex polygon (K x 2: x, y in px).
 
     What several polygons cover counts once, what lies outside the frame not at all.

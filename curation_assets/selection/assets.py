@@ -14,7 +14,7 @@ from curation_assets.refresh import Done, Row, Stage, Work
 from curation_assets.selection.decisions import Unscored, decide
 from curation_assets.selection.exclusions import exclusion_reasons, with_exclusion
 from curation_assets.selection.filters import Filter, clip_filters, sample_filters
-from curation_assets.settings import Settings, result_settings
+from curation_assets.settings import Settings, declared
 from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import CLIP_SELECTION, SAMPLE_SELECTION
 from curation_assets.tools import Tools
@@ -58,9 +58,9 @@ def sample_selection_assets(settings: Settings) -> list[StageAsset]:
             "clip_selection": ["clip_id", "video_id", "selected"],
             "captions": ["clip_id", "status"],
             "rewritten_captions": ["clip_id", "caption", "status"],
-            **score_columns(filters),
+            **{table: [*columns, "caption"] for table, columns in score_columns(filters).items()},
         },
-        units=lambda reads: with_scores(captioned_clips(reads), reads, filters),
+        units=lambda reads: with_scores(captioned_clips(reads), scores_of_captions(reads, filters), filters),
         version="1",
         settings=filter_settings(filters),
     )
@@ -78,7 +78,7 @@ def sample_selection_assets(settings: Settings) -> list[StageAsset]:
 
 
 def filter_settings(filters: Sequence[Filter]) -> Mapping[str, Any]:
-    return {"filters": [{**asdict(f), "bound": result_settings(f.bound)} for f in filters]}
+    return {"filters": [{**asdict(f), "bound": declared(f.bound)} for f in filters]}
 
 
 def score_columns(filters: Sequence[Filter]) -> dict[str, list[str]]:
@@ -110,6 +110,14 @@ def with_scores(clips: pl.DataFrame, reads: Frames, filters: Sequence[Filter]) -
     )
     listed = scores.group_by("clip_id", maintain_order=True).agg(pl.col("score").alias("scores"))
     return clips.join(listed, on="clip_id", how="left")
+
+
+def scores_of_captions(reads: Frames, filters: Sequence[Filter]) -> Frames:
+    """Scores of the present captions alone: one of another caption is none, until the new caption has its own."""
+    captions = reads["rewritten_captions"].select("clip_id", present="caption")
+    present = pl.col("error").is_not_null() | (pl.col("caption") == pl.col("present"))
+    tables = {filter_.table for filter_ in filters}
+    return {table: reads[table].join(captions, on="clip_id").filter(present).drop("present") for table in tables}
 
 
 def values(clip: Row) -> dict[tuple[str, str], float | Unscored | None]:

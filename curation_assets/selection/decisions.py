@@ -22,16 +22,18 @@ Values = Mapping[tuple[str, str], float | Unscored | None]
 def decide(
     clip_id: str, video_id: str, values: Values, filters: Sequence[Filter], extra_reasons: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """A row of `clip_selection`: selected when every filter passes and there is no extra reason.
+    """A row of `clip_selection`: selected when every filter for its media type passes and there is no extra reason.
 
-    Bounds are inclusive. A score that is missing, null, NaN or infinite never passes, whatever the bound.
+    Bounds are inclusive. A score that is missing, null, NaN or infinite never passes, whatever the bound. A filter
+    that isn't for the clip's media type is measured as neither passed nor failed.
     `extra_reasons` are causes outside the scores (`"caption: failed"`) and come first in `reasons`.
     """
     reasons = list(extra_reasons)
     measurements = []
     for filter_ in filters:
         score = _score(values, filter_)
-        reason = _reason(score, filter_)
+        applies = filter_.is_for(clip_id)
+        reason = _reason(score, filter_) if applies else None
         if reason:
             reasons.append(f"{filter_.name}: {reason}")
         bound = filter_.bound
@@ -43,7 +45,7 @@ def decide(
                 "min": bound.min,
                 "max": bound.max,
                 "margin": None if isinstance(score, Unscored) else _margin(score, bound.min, bound.max),
-                "passed": reason is None,
+                "passed": reason is None if applies else None,
             }
         )
     return {

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
-from curation_assets.settings import Bound, Settings
+from curation_assets.media_types import media_type
+from curation_assets.settings import AestheticBounds, Bound, SemanticBounds, Settings, TextBounds
 
 _UNITS = {
     ("motion", "dis"): "percent of the diagonal per second",
     ("motion", "farneback"): "px between compared frames",
-    ("semantic", "efficientnet_lite0"): "cosine",
-    ("text", "rapidocr"): "share of the picture",
+    **{("semantic", engine): "cosine" for engine in SemanticBounds.model_fields},
+    **{("aesthetic", engine): "roughly 1..10" for engine in AestheticBounds.model_fields},
+    **{("text", engine): "share of the picture" for engine in TextBounds.model_fields},
     ("sharpness", "opencv"): "variance of the Laplacian",
     ("luma", "opencv"): "0..255",
     ("black_share", "opencv"): "share of pixels",
@@ -17,6 +19,9 @@ _UNITS = {
     ("frozen_share", "opencv"): "share of neighbouring frames",
     ("colour", "opencv"): "mean CIELAB chroma",
     ("alignment", "label_similarity"): "centred cosine",
+    ("alignment", "clip_similarity"): "cosine",
+    ("alignment", "clip_score"): "100 x cosine",
+    ("alignment", "videoclip_xl"): "cosine",
 }
 
 
@@ -36,6 +41,10 @@ class Filter:
     @property
     def key(self) -> tuple[str, str]:
         return self.name, self.engine
+
+    def is_for(self, clip_id: str) -> bool:
+        """Whether the clip is of a media type that the filter is for."""
+        return media_type(clip_id) in self.bound.media_types
 
     @property
     def unit(self) -> str:
@@ -61,9 +70,9 @@ def clip_filters(settings: Settings) -> list[Filter]:
 
 
 def sample_filters(settings: Settings) -> list[Filter]:
-    """The filters of `sample_selection`: alignment, unless it is off."""
-    engine = settings.alignment.engine
-    if engine == "off":
-        return []
-    bound = getattr(settings.sample_selection.alignment, engine)
-    return [Filter("alignment", "alignment_scores", "alignment_score", engine, bound)]
+    """The filters of `sample_selection`: one an alignment engine that is on."""
+    bounds = settings.sample_selection.alignment
+    return [
+        Filter("alignment", "alignment_scores", "alignment_score", engine, getattr(bounds, engine))
+        for engine in settings.alignment.engines
+    ]

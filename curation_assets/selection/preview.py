@@ -71,7 +71,7 @@ def _select(clips: list[ClipScores], filters: Sequence[Filter]) -> tuple[set[str
             selected.add(clip.clip_id)
         still_in = not clip.extra_reasons
         for k, measurement in enumerate(row["measurements"]):
-            if not measurement["passed"]:
+            if measurement["passed"] is False:
                 still_in = False
                 dropped[k] += 1
                 not_scored[k] += measurement["value"] is None

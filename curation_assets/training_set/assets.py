@@ -1,14 +1,16 @@
 """`training_manifest`: a row for each sample. `training_set`: a release of all shards' samples."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from curation_assets.checks import nothing_lost_result, sound_result, whole_table_specs
+from curation_assets.engines import identity
 from curation_assets.refresh import Done, Stage, Work
 from curation_assets.rules import release_rules
-from curation_assets.settings import Settings, result_settings
+from curation_assets.settings import Settings, Trainer, declared
 from curation_assets.stage_asset import (
     OWNERS,
     Home,
@@ -25,6 +27,7 @@ from curation_assets.training_set.manifest import manifest_row
 from curation_assets.training_set.release import Release, make_release
 from curation_assets.units import Frames
 from resources.errors import InputError
+from resources.tokens import token_counter, tokenizer_revision
 
 GROUP = "training_set"
 LISTED_GAPS = 50
@@ -35,6 +38,7 @@ SCORES = {  # table -> slot of the settings whose first engine gives the manifes
     "aesthetic_scores": "aesthetic",
     "text_scores": "text",
     "technical_scores": "technical",
+    "alignment_scores": "alignment",
 }
 
 
@@ -55,21 +59,27 @@ def _training_manifest(settings: Settings) -> StageAsset:
             "raw_videos": ["video_id", "source", "source_uri", "listing", "missing"],
             "captions": ["clip_id", "caption", "engine"],
             "rewritten_captions": ["clip_id", "engine"],
-            "alignment_scores": ["clip_id", "engine", "alignment_score"],
             **{table: ["clip_id", "engine", f"{slot}_score"] for table, slot in SCORES.items()},
         },
         units=lambda reads: samples(reads, settings),
         version="1",
-        settings=result_settings(settings.training_set.trainer),
+        settings=_trainer_settings(settings.training_set.trainer),
     )
 
     @stage_asset(stage, settings, group=GROUP, kinds={"polars"})
     def training_manifest(work: list[Work], tools: Tools) -> Iterable[Done]:
         """The samples of a shard: selected, captioned, encoded, and their source still there."""
         trainer = tools.settings.training_set.trainer
-        return tools.rows_here(lambda sample: manifest_row(sample, trainer), work)
+        count_tokens = token_counter(trainer.tokenizer)
+        return tools.rows_here(lambda sample: manifest_row(sample, trainer, count_tokens), work)
 
     return training_manifest
+
+
+def _trainer_settings(trainer: Trainer) -> dict[str, Any]:
+    """The tokenizer by what it is, not by where it lies."""
+    tokenizer = {"tokenizer": identity(tokenizer_revision, trainer.tokenizer)} if trainer.tokenizer else {}
+    return declared(trainer) | tokenizer
 
 
 def samples(reads: Frames, settings: Settings) -> pl.DataFrame:
@@ -83,7 +93,6 @@ def samples(reads: Frames, settings: Settings) -> pl.DataFrame:
         .join(reads["clips"].select("clip_id", "start_s", "end_s"), on="clip_id")
         .join(reads["captions"].select("clip_id", original_caption="caption", caption_engine="engine"), on="clip_id")
         .join(reads["rewritten_captions"].select("clip_id", rewriting_engine="engine"), on="clip_id")
-        .join(reads["alignment_scores"].select("clip_id", "alignment_score"), on="clip_id", how="left")
     )
     for table, slot in SCORES.items():
         first = next(iter(getattr(settings, slot).engines), None)

@@ -181,7 +181,7 @@ def _overlapping(sample: Row, spans: Sequence[Row]) -> str:
 def _rejections(table: str, rejected: Row, selected: Row | None, entering: bool) -> tuple[Cause, ...]:
     """A cause for each reason of a decision; where a filter rejected, against its figures in the other release."""
     others = {(m["filter"], m["engine"]): m for m in (selected or {}).get("measurements") or ()}
-    failed = [m for m in rejected["measurements"] or () if not m["passed"]]
+    failed = [m for m in rejected["measurements"] or () if m["passed"] is False]
     by_filter = {m["filter"] for m in failed}
     causes = [
         Cause(f"{table}: {kind_of(reason)}", reason)

@@ -16,14 +16,16 @@ from curation_assets.beautified_prompts.beautifying import (
 )
 from curation_assets.commands.beautify import with_server
 from curation_assets.language import attempt_seed, language_model
-from curation_assets.settings import Beautifying, Chat, SettingsError, parse_settings
+from curation_assets.settings import Beautifying, SettingsError, WritingChat, parse_settings
 from curation_assets.tables import BEAUTIFIED_PROMPTS
 from resources.chat import ChatClient
 from tests.stand_in_server import completion, stand_in_server
 
 GOOD = "A grey cat sleeps on a red sofa. Close-up with a steady camera."
 EMBEDDED = beautifier_of(Beautifying(), "SmolLM2", "r1")
-CHAT = beautifier_of(Beautifying(engine="chat", chat=Chat(base_url="http://x", model="m", temperature=0.7)), "m", "r1")
+CHAT = beautifier_of(
+    Beautifying(engine="chat", chat=WritingChat(base_url="http://x", model="m", temperature=0.7)), "m", "r1"
+)
 
 
 def unit(prompt: str) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def unit(prompt: str) -> dict[str, Any]:
 
 
 def beautify(prompt: str, client: ChatClient, **settings: Any) -> Any:
-    section = Beautifying(engine="chat", chat=Chat(base_url="http://x", model="m", temperature=0.7), **settings)
+    section = Beautifying(engine="chat", chat=WritingChat(base_url="http://x", model="m", temperature=0.7), **settings)
     [(_, row)] = beautify_prompts([unit(prompt)], client, beautifier_of(section, "m", "r1"))
     return row
 
@@ -96,7 +98,9 @@ def test_a_template_comes_from_text_or_from_a_file(tmp_path: Path) -> None:
 
 def test_flags_outrank_settings_and_settings_the_environment() -> None:
     environment = {"OPENAI_BASE_URL": "http://environment", "OPENAI_API_KEY": "k"}
-    in_settings = Beautifying(engine="chat", chat=Chat(base_url="http://settings", model="s", api_key_env="S_KEY"))
+    in_settings = Beautifying(
+        engine="chat", chat=WritingChat(base_url="http://settings", model="s", api_key_env="S_KEY")
+    )
 
     def server(section: Beautifying, *flags: str | None) -> tuple[str | None, ...]:
         found = with_server(section, *(flags or (None, None, None)), environment)
@@ -104,7 +108,7 @@ def test_flags_outrank_settings_and_settings_the_environment() -> None:
 
     assert server(in_settings, "http://flag", "F_KEY", "f") == ("chat", "http://flag", "F_KEY", "f")
     assert server(in_settings) == ("chat", "http://settings", "S_KEY", "s")
-    only_model = Beautifying(chat=Chat(model="s"))
+    only_model = Beautifying(chat=WritingChat(model="s"))
     assert server(only_model) == ("chat", "http://environment", "OPENAI_API_KEY", "s")
     assert server(Beautifying(engine="embedded"))[:2] == ("embedded", None)
     assert with_server(Beautifying(), None, None, None, {}).engine == "embedded"

@@ -141,6 +141,49 @@ def test_one_prompt_is_printed(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert said.out == ""
 
 
+def test_a_csv_files_other_column_can_hold_the_prompts(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "fifth.csv"
+    file.write_text('id,text\n1,"a cat, asleep"\n2,a dog\n', encoding="utf-8")
+    with stand_in_server(Model()) as server:
+        assert main([*arguments(file, home, server.url), "--column", "text"]) == 0
+    assert [row["beautified_prompt"] for row in rows(home, "fifth")] == [
+        "A picture of a cat, asleep.",
+        "A picture of a dog.",
+    ]
+
+
+def test_flags_outrank_the_environment_and_the_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("beautifying: {template: Not this., max_words: 100, max_attempts: 9}\n")
+    template = tmp_path / "mine.txt"
+    template.write_text("In {max_words} words:\n", encoding="utf-8")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    model = Model()
+    with stand_in_server(model) as server:
+        flags = ["--settings", str(settings), "--base-url", server.url, "--model", "stand-in", "--max-words", "5"]
+        assert main(["beautify", "a cat", *flags, "--template", str(template)]) == 0
+        assert main(["beautify", "a very large cat", *flags, "--template", "Go on.", "--max-attempts", "2"]) == 1
+        first, *rest = (body["messages"][0]["content"] for body in server.received)
+    assert first.startswith("In 5 words:")
+    assert [text.startswith("Go on.") for text in rest] == [True, True]
+    assert capsys.readouterr().out == "A picture of a cat.\n"
+
+
+def test_a_template_file_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["beautify", "a cat", "--template", "none.txt"]) == 2
+    assert "--template: " in (said := capsys.readouterr().err)
+    assert "the file none.txt can't be read" in said
+
+
+def test_without_a_server_the_packaged_model_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["beautify", "a dog running on the beach at sunset"]) == 0
+    said = capsys.readouterr().out
+    assert "dog" in said
+    assert said.count("\n") == 1
+
+
 def test_the_key_is_never_shown_or_stored(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,20 +2,20 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from curation_assets.captions.rewriting import (
     KEY,
-    PLACEHOLDER,
     check_rewrite,
     rewrite_captions,
     rewriter_of,
     unchanged,
 )
 from curation_assets.language import attempt_seed
-from curation_assets.settings import Chat, Rewriting
+from curation_assets.settings import Rewriting, SettingsError, WritingChat, parse_settings
 from curation_assets.tables import REWRITTEN_CAPTIONS
 from resources.chat import ChatClient, ChatRequest, parse_json_answer
 from resources.errors import TransientError
@@ -27,8 +27,9 @@ CAPTIONS = {
     "c2": "A 5-second clip that may show a mountain bike or a disc brake, with strong motion and mostly grey colours.",
     "c3": "A 4-second clip that may show an albatross, with little motion and mostly green and blue colours.",
 }
+PLACEHOLDER = "your caption here"
 EMBEDDED = rewriter_of(Rewriting(), "SmolLM2", "r1")
-CHAT = rewriter_of(Rewriting(engine="chat", chat=Chat(base_url="http://x", model="m")), "m", "r1")
+CHAT = rewriter_of(Rewriting(engine="chat", chat=WritingChat(base_url="http://x", model="m")), "m", "r1")
 
 
 def rewrite(captions: dict[str, str], *arguments: Any) -> dict[str, Any]:
@@ -65,7 +66,6 @@ def test_the_server_keeps_an_answer_to_its_schema(embedded_llm: ChatClient) -> N
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        (PLACEHOLDER, "placeholder"),
         ("A cheetah with moderate", "breaks off"),
         ("Three cheetahs, 12 of them, run.", "numbers"),
         ("A cheetah, with the text “RUN”.", "quotes text"),
@@ -112,6 +112,52 @@ def test_what_never_fits_is_failed_and_kept(sentences: SentenceEncoder) -> None:
     assert (row["status"], row["caption"], row["attempts"]) == ("failed", None, 2)
     assert "A bowl of soup." in row["last_answer"]
     assert row["similarity"] < 0.5
+
+
+SHORT = replace(CHAT, max_caption_tokens=25, max_attempts=3)
+GIVEN = "A man with a hat walks his dog in a park. It is sunny and the trees are green. A lake lies behind them."
+FITS = "A man with a hat walks his dog in a sunny park."
+
+
+def rewrite_with(sentences: SentenceEncoder, *answers: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    replies = iter(answers)
+    with stand_in_server(lambda body: (200, completion(json.dumps({KEY: next(replies)})))) as server:
+        row = rewrite({"c1": GIVEN}, server.client(), sentences, SHORT)["c1"]
+    return row, server.received
+
+
+def test_a_long_rewrite_is_asked_for_again_shorter(sentences: SentenceEncoder) -> None:
+    row, sent = rewrite_with(sentences, GIVEN, "A cat.", FITS)
+    assert (row["caption"], row["status"], row["attempts"]) == (FITS, "rewritten", 3)
+    first, second, third = (body["messages"] for body in sent)
+    assert second[:-2] == third == first
+    assert second[-2] == {"role": "assistant", "content": json.dumps({KEY: GIVEN})}
+    assert "at most 16 words" in second[-1]["content"]
+
+
+def test_a_rewrite_that_gets_no_shorter_is_kept_and_marked(sentences: SentenceEncoder) -> None:
+    row, _ = rewrite_with(sentences, GIVEN, "A cat.", "A dog.")
+    assert (row["caption"], row["status"], row["attempts"], row["similarity"]) == (GIVEN, "long", 3, 1.0)
+    assert row["last_answer"] is None
+
+
+def test_a_chat_server_samples_as_easyanimate_does_whatever_else_is_set() -> None:
+    section = parse_settings({"rewriting": {"engine": "chat", "chat": {"base_url": "http://x", "model": "m"}}}, "x")
+    rewriter = rewriter_of(section.rewriting, "m", "")
+    assert (rewriter.temperature, rewriter.max_tokens, rewriter.max_attempts) == (0.7, 1024, 10)
+
+
+def test_a_prompt_of_ones_own_replaces_the_packaged_one(tmp_path: Path) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_text(f'Say it shorter. {{"{KEY}": "like this"}}\n', encoding="utf-8")
+    section = parse_settings({"rewriting": {"prompt": str(file)}}, "x.yaml").rewriting
+    rewriter = rewriter_of(section, "m", "")
+    assert rewriter.prompt.messages("A cat.")[0]["content"].startswith("Say it shorter.")
+    assert rewriter.prompt.sha256 != EMBEDDED.prompt.sha256
+    with pytest.raises(ValueError, match="placeholder"):
+        check_rewrite("like this", "like this", 1.0, rewriter)
+    with pytest.raises(SettingsError, match=r"rewriting\.prompt: the last example has no answer"):
+        rewriter_of(Rewriting(prompt="Say it.\n===\nA cat."), "m", "")
 
 
 def test_a_server_that_fails_is_no_verdict_on_the_caption(sentences: SentenceEncoder) -> None:

@@ -213,3 +213,16 @@ def test_timestamps_survive_packing(pts: list[int], end: int, packed: list[int] 
     assert pack_timestamps(pts, end) == packed
     span = {"start_frame": 7, "end_frame": 7 + len(pts), "start_pts": pts[0], "end_pts": end, "frame_pts": packed}
     assert frame_timestamps(span) == pts
+
+
+def test_an_image_is_one_clip_from_0_to_0_whatever_the_rules_on_time() -> None:
+    (row,) = cut_spans(video(), scenes_of([0, 0], []), Clips(min_duration_s=3, end_trim_s=1))
+    assert row["clip_id"] == "00112233445566aa-00000000-00000000"
+    assert (row["frame_count"], row["duration_s"], row["dropped"]) == (1, 0.0, None)
+    (row,) = cut_spans(video(width=100, height=100), scenes_of([0, 0], []), Clips())
+    assert row["dropped"] == "source too small: 100x100 = 10000 px is less than 262144 px"
+
+
+def test_no_span_of_a_video_is_named_as_an_image_is() -> None:
+    (row,) = cut_spans(video(Fraction(1, 10_000)), scenes_of([0, 2], []), Clips(min_duration_s=0.0001))
+    assert row["clip_id"] == "00112233445566aa-00000000-00000001"

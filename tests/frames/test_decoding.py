@@ -12,13 +12,13 @@ import pytest
 
 from curation_assets.frames.decoding import DecodedClip, decode_clip
 from curation_assets.frames.motion_engines import motion_engines
-from curation_assets.frames.sampling import stored_frame_indices
 from curation_assets.raw_videos.probing import probe_video
 from curation_assets.settings import DisMotion, Frames, Motion, RawVideos
 from curation_assets.tables import FRAMES, MOTION_SCORES
 from resources.errors import InputError
 from resources.media import VideoSource, read_frames
 from resources.pictures import unpack_pictures
+from resources.sampling import sampled_indices
 from tests import videos
 
 BOTH = Motion(engines=("dis", "farneback"))
@@ -41,9 +41,9 @@ def _decode(path: Path, first: int = 0, last: int | None = None, motion: Motion 
 
 
 def test_stored_frames_hold_the_uniform_eight_and_the_last() -> None:
-    assert stored_frame_indices(100) == [0, 12, 25, 37, 50, 62, 75, 87, 99]
-    assert stored_frame_indices(5) == [0, 0, 1, 1, 2, 3, 3, 4, 4]
-    assert stored_frame_indices(1) == [0] * 9
+    assert sampled_indices("stored", 100) == [0, 12, 25, 37, 50, 62, 75, 87, 99]
+    assert sampled_indices("stored", 5) == [0, 0, 1, 1, 2, 3, 3, 4, 4]
+    assert sampled_indices("stored", 1) == [0] * 9
 
 
 def test_stored_pictures_are_the_frames_they_say() -> None:
@@ -57,7 +57,7 @@ def test_stored_pictures_are_the_frames_they_say() -> None:
     for index, picture in zip(row["frame_indices"], pictures, strict=True):
         distances = [np.abs(frame.astype(int) - picture).mean() for frame in truth]
         assert int(np.argmin(distances)) == index
-    assert row["frame_indices"] == stored_frame_indices(61)
+    assert row["frame_indices"] == sampled_indices("stored", 61)
     assert row["frame_times_s"] == [index / 25 for index in row["frame_indices"]]
     assert (row["width"], row["height"]) == (640, 272)
     assert row["frames_sha256"] == hashlib.sha256(decoded.pictures).hexdigest()

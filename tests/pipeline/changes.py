@@ -340,7 +340,7 @@ CHANGES = [
             {AB: f"alignment_scores sample_selection {FILES}"},
             {AB: f"sample_selection {FILES}"},
         ],
-        again={"sample_selection": SAMPLES, "training_manifest": SAMPLES},
+        again={"sample_selection": SAMPLES},  # no sample while its caption has no alignment of its own
     ),
     Change(
         "caption prompt, the same answers",

@@ -1,11 +1,15 @@
 """How the chat client treats a server that is well, overloaded, wrong, dying or gone."""
 
+import base64
 import json
 import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ from resources.llama_server import embedded_llm_identity, embedded_llm_server
 from tests.stand_in_server import completion, stand_in_server
 
 HELLO = ChatRequest([{"role": "user", "content": "Say hello."}], max_tokens=8)
+IN_JSON = replace(HELLO, json_schema={"type": "object"})
 
 
 def error(message: str) -> bytes:
@@ -56,6 +61,26 @@ def test_a_busy_server_is_asked_again(status: int) -> None:
     )
 
 
+def test_a_server_that_hangs_up_is_asked_again() -> None:
+    replies = iter([None, (200, completion("hello"))])
+    with stand_in_server(lambda body: next(replies)) as server:
+        answer = only(server.client())
+        assert len(server.received) == 2
+    assert isinstance(answer, ChatAnswer)
+
+
+def test_a_server_that_asks_for_a_pause_gets_it() -> None:
+    asked: list[float] = []
+
+    def answer(body: dict[str, Any]) -> tuple[int, bytes, dict[str, str]]:
+        asked.append(time.monotonic())
+        return (429, error("slow down"), {"Retry-After": "1"}) if len(asked) == 1 else (200, completion("hello"), {})
+
+    with stand_in_server(answer) as server:
+        assert isinstance(only(server.client()), ChatAnswer)
+    assert asked[1] - asked[0] >= 1  # of its own the client waits half a second at most
+
+
 def test_a_server_that_stays_broken_is_a_transient_failure_of_the_request() -> None:
     with stand_in_server(lambda body: (500, error("out of memory"))) as server:
         result = only(server.client(max_retries=1))
@@ -80,8 +105,6 @@ def test_garbage_is_no_answer(body: bytes) -> None:
 
 def test_a_request_has_a_time_limit() -> None:
     def hang(body: dict[str, Any]) -> tuple[int, bytes]:
-        import time
-
         time.sleep(0.6)
         return 200, completion("late")
 
@@ -102,6 +125,95 @@ def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch, caplog
         assert server.received[0]["authorization"] == "Bearer sk-do-not-show"
     assert isinstance(result, TransientError)
     assert "sk-do-not-show" not in f"{result} {client!r} {caplog.text}"
+
+
+def test_a_login_in_the_url_is_sent_and_never_shown(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        stand_in_server(lambda body: (401, error("wrong password do:not"))) as server,
+        caplog.at_level(logging.DEBUG),
+    ):
+        host = server.url.removeprefix("http://")
+        client = ChatClient(f"http://user:do%3Anot@{host}", "other")
+        said = [str(only(client)), repr(client)]
+        sent = server.received[0]["authorization"]
+        with pytest.raises(EngineUnavailable) as refused:
+            client.check()
+    for bad in (f"http://user:do%3Anot@{host}", "http://user:do%3Anot@127.0.0.1:9/v1"):
+        dead = ChatClient(bad, "m", max_retries=0)
+        with pytest.raises(EngineUnavailable) as unreachable:
+            dead.check()
+        said += [str(unreachable.value), str(only(dead)), repr(dead)]
+    with pytest.raises(EngineUnavailable) as no_key:
+        ChatClient("http://user:do%3Anot@127.0.0.1:9/v1", "m", api_key_env="TEST_NO_SUCH_KEY")
+    assert base64.b64decode(sent.removeprefix("Basic ")) == b"user:do:not"
+    assert f"http://{host}" in said[0]
+    shown = " ".join([*said, str(refused.value), str(no_key.value), caplog.text])
+    assert "do:not" not in shown
+    assert "do%3Anot" not in shown
+
+
+def test_no_word_of_a_message_is_taken_for_a_key() -> None:
+    with stand_in_server(lambda body: (400, error("none of the pictures can be read"))) as server:
+        assert "none of the pictures" in str(only(server.client()))
+
+
+def test_a_server_without_schemas_is_asked_without_from_then_on() -> None:
+    def answer(body: dict[str, Any]) -> tuple[int, bytes]:
+        return (400, error("no json_schema")) if "response_format" in body else (200, completion("hello"))
+
+    with stand_in_server(answer) as server:
+        results = server.client(concurrency=1).complete_all((i, IN_JSON) for i in range(3))
+        assert all(isinstance(result, ChatAnswer) for _, result in results)
+        assert ["response_format" in body for body in server.received] == [True, False, False, False]
+
+
+def test_a_request_that_is_refused_for_another_reason_leaves_the_schema() -> None:
+    refusals = iter([True, True, False, True])
+
+    def answer(body: dict[str, Any]) -> tuple[int, bytes]:
+        return (400, error("too long")) if next(refusals) else (200, completion("hello"))
+
+    with stand_in_server(answer) as server:
+        results = [result for _, result in server.client(concurrency=1).complete_all((i, IN_JSON) for i in range(3))]
+        assert ["response_format" in body for body in server.received] == [True, False, True, True]
+    assert [type(result) for result in results] == [InputError, ChatAnswer, InputError]
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        ("<think>A car? {draft}</think>\n\nA red car.", "A red car."),
+        ("A car? It is.\n</think>\nA red car.", "A red car."),
+        ("<think>\n\n</think>\n\nA red car.", "A red car."),
+        ("<think>A car, or", ""),
+        ("A red car.", "A red car."),
+    ],
+)
+def test_a_models_thoughts_are_no_answer(said: str, answer: str) -> None:
+    with stand_in_server(lambda body: (200, completion(said))) as server:
+        result = only(server.client())
+    assert isinstance(result, ChatAnswer)
+    assert result.text == answer
+
+
+def test_further_fields_are_sent_with_each_request() -> None:
+    with stand_in_server(lambda body: (200, completion("hello"))) as server:
+        only(server.client(extra_body={"top_k": 20, "stop": ["<end>"], "chat_template_kwargs": {"x": 1}}))
+        [body] = server.received
+    assert (body["top_k"], body["stop"], body["chat_template_kwargs"]) == (20, ["<end>"], {"x": 1})
+    assert body["max_tokens"] == HELLO.max_tokens
+
+
+def test_every_place_is_taken_at_the_same_time() -> None:
+    all_are_here = threading.Barrier(48)
+
+    def answer(body: dict[str, Any]) -> tuple[int, bytes]:
+        all_are_here.wait(30)
+        return 200, completion("hello")
+
+    with stand_in_server(answer) as server:
+        results = list(server.client(concurrency=48, max_retries=0).complete_all((i, HELLO) for i in range(96)))
+    assert all(isinstance(result, ChatAnswer) for _, result in results)
 
 
 def test_a_key_that_is_not_set_is_named() -> None:

@@ -204,3 +204,25 @@ def test_workers_and_their_programs_end_with_the_parent(tmp_path: Path, how: sig
     parent.wait(timeout=10)
 
     assert wait_until(lambda: not any(is_running(process) for process in processes), 5)
+
+
+def test_no_more_than_asked_for_is_begun_ahead(pool: WorkerPool) -> None:
+    begun: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(30):
+            begun.append(number)
+            yield number
+
+    for taken, _ in enumerate(pool.map(toy_items.square, items(), ahead=4)):
+        time.sleep(0.01)
+        assert len(begun) <= taken + 1 + 4
+    assert len(begun) == 30
+
+
+def test_a_map_with_a_limit_can_be_left_early(pool: WorkerPool) -> None:
+    results = pool.map(toy_items.square, range(1000), ahead=1)
+    next(results)
+    results.close()
+
+    assert dict(pool.map(toy_items.square, range(5), ahead=1)) == {n: n * n for n in range(5)}

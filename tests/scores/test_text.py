@@ -3,10 +3,12 @@ import logging
 import numpy as np
 import pytest
 
-from curation_assets.scores.text import frame_positions, text_row, union_share
+from curation_assets.scores import text
+from curation_assets.scores.sampling import StoredFrames
+from curation_assets.scores.text import chosen_frames, found_in, union_share
 from curation_assets.settings import Text
 from curation_assets.tables import BOOKKEEPING, TEXT_SCORES
-from resources.errors import EngineUnavailable, InputError
+from resources.errors import EngineUnavailable
 from resources.text_reader import RapidOcrReader, open_text_reader, text_reader_identity
 
 cv2 = pytest.importorskip("cv2")
@@ -22,6 +24,13 @@ def written(picture, text, origin, scale=1.5, colour=(255, 255, 255)):
 @pytest.fixture
 def grey():
     return [np.full((288, 512, 3), 110, np.uint8) for _ in range(9)]
+
+
+def text_row(pictures, settings, reader):
+    """The row of nine stored pictures."""
+    positions = chosen_frames(settings)
+    words = StoredFrames(None, "clip", "", positions).in_words(positions)
+    return text.text_row([found_in(pictures[position], settings, reader) for position in positions], reader, words)
 
 
 def box(left, top, right, bottom):
@@ -126,11 +135,10 @@ def test_control_characters_never_reach_the_table(grey):
     assert text_row(grey, Text(), Reader())["texts"] == ["a[2Jb"]
 
 
-def test_frames_that_are_not_stored_are_an_input_error():
-    assert frame_positions("middle", 9) == (4,)
-    assert frame_positions("all", 3) == (0, 1, 2)
-    with pytest.raises(InputError, match=r"asks for \[7\], 3 frames are stored"):
-        frame_positions((7,), 3)
+def test_no_frames_at_all_and_frames_that_are_never_stored_are_refused():
+    for frames in ((), (9,)):
+        with pytest.raises(ValueError, match="frames"):
+            Text(frames=frames)
 
 
 def test_the_reader_starts_without_network_and_silently(monkeypatch, capfd, caplog):

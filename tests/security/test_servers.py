@@ -10,7 +10,7 @@ import pytest
 
 from curation_assets.captions.captioning import Captioner, caption_clips
 from curation_assets.captions.rewriting import KEY, rewrite_captions, rewriter_of
-from curation_assets.settings import Chat, Rewriting
+from curation_assets.settings import Rewriting, WritingChat
 from curation_assets.tables import CAPTIONS
 from resources.chat import MAX_ANSWER_CHARACTERS
 from resources.errors import EngineUnavailable, InputError
@@ -77,7 +77,7 @@ class Alike:
         return np.ones((len(texts), 1), np.float32)
 
 
-REWRITER = rewriter_of(Rewriting(engine="chat", max_attempts=2, chat=Chat(model="stand-in")), "stand-in", "")
+REWRITER = rewriter_of(Rewriting(engine="chat", max_attempts=2, chat=WritingChat(model="stand-in")), "stand-in", "")
 
 
 def rewritten(text: str, answers: Iterable[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -5,7 +5,7 @@ import pytest
 
 from curation_assets.selection.decisions import Unscored, decide
 from curation_assets.selection.filters import Filter, clip_filters, sample_filters
-from curation_assets.settings import Bound, Settings
+from curation_assets.settings import Bound, SampleSelection, Selection, Settings
 from curation_assets.tables import CLIP_SELECTION, TABLES
 
 
@@ -101,7 +101,7 @@ def test_a_row_fits_its_table():
 
 def test_filters_follow_the_engines_that_are_on():
     settings = Settings.model_validate(
-        {"motion": {"engines": ["farneback"]}, "text": {"engines": []}, "alignment": {"engine": "off"}}
+        {"motion": {"engines": ["farneback"]}, "text": {"engines": []}, "alignment": {"engines": []}}
     )
     by_slot = {(f.table, f.engine) for f in clip_filters(settings)}
     assert ("motion_scores", "farneback") in by_slot
@@ -112,8 +112,10 @@ def test_filters_follow_the_engines_that_are_on():
 
 
 def test_filters_read_columns_that_exist_and_have_units():
-    both = Settings.model_validate({"motion": {"engines": ["dis", "farneback"]}})
-    filters = clip_filters(both) + sample_filters(both)
+    bounds = Selection.model_fields | SampleSelection.model_fields
+    engines = {slot: {"engines": list(type(section.default).model_fields)} for slot, section in bounds.items()}
+    everything = Settings.model_validate(engines)
+    filters = clip_filters(everything) + sample_filters(everything)
     assert len({f.key for f in filters}) == len(filters)
     assert {"motion", "semantic", "text", "sharpness", "colour", "alignment"} <= {f.name for f in filters}
     for filter_ in filters:
@@ -126,3 +128,20 @@ def test_nothing_in_force_selects_everything():
     assert row["selected"]
     assert row["reasons"] == []
     assert row["measurements"] == []
+
+
+IMAGE = "00112233445566aa-00000000-00000000"
+
+
+def test_a_filter_that_is_not_for_images_neither_passes_nor_fails_one_and_all_others_must_pass():
+    of_videos = Filter("motion", "motion_scores", "motion_score", "dis", Settings().selection.motion.dis)
+    of_both = Filter("luma", "technical_scores", "luma", "opencv", Bound(max=180.0))
+    row = decide(IMAGE, "v", {of_both.key: 100.0}, [of_videos, of_both])
+    assert row["selected"] is True
+    assert [measurement["passed"] for measurement in row["measurements"]] == [None, True]
+
+    row = decide(IMAGE, "v", {}, [of_videos, of_both])
+    assert row["reasons"] == ["luma: not scored: no row of opencv in technical_scores"]
+
+    row = decide(IMAGE.replace("-00000000-00000000", "-00000000-00002000"), "v", {of_both.key: 100.0}, [of_videos])
+    assert row["reasons"] == ["motion: not scored: no row of dis in motion_scores"]

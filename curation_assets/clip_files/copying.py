@@ -1,0 +1,50 @@
+"""The file of an image: its own bytes where trainers see in them what was scored and captioned, else that as a PNG.
+
+Trainers open a file and take its RGB. They don't turn it by its EXIF orientation, show what lies behind transparent
+parts, and clip 16-bit grey to white.
+"""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from resources.errors import TransientError
+from resources.files import Files
+from resources.images import decode_image, png, shows
+from resources.media import VideoSource
+from resources.object_store import read_bytes
+
+_PSNR_OF_EQUALS_DB = 100.0
+
+
+def copy_image(clip: Mapping[str, Any], source: VideoSource, folder: str, files: Files) -> dict[str, Any]:
+    """A row of `clip_files`; the file is named by its content.
+
+    Raises TransientError where the source can't be read, or isn't what was registered any more.
+    """
+    try:
+        data = read_bytes(source.uri)
+    except OSError as failure:
+        raise TransientError(
+            f"{source.uri}: can't be opened ({failure.strerror}); restore it or access to it"
+        ) from None
+    if not hashlib.sha256(data).hexdigest().startswith(clip["video_id"]):
+        raise TransientError(f"{source.uri}: the file changed since it was registered; register the source again")
+    image = decode_image(io.BytesIO(data), source.pixel_limit)
+    kind = image.format
+    if not shows(data, image.rgb):
+        data, kind = png(image.rgb), "png"
+    path = f"{folder}/{clip['clip_id']}-{hashlib.sha256(data).hexdigest()[:8]}.{kind}"
+    files.write(path, data)
+    return {
+        "file_path": path,
+        "file_size_bytes": len(data),
+        "width": image.rgb.shape[1],
+        "height": image.rgb.shape[0],
+        "frame_count": 1,
+        "duration_s": 0.0,
+        "video_codec": kind,
+        "first_frame_psnr_db": _PSNR_OF_EQUALS_DB,
+        "last_frame_psnr_db": _PSNR_OF_EQUALS_DB,
+    }
