@@ -43,22 +43,22 @@ Networks have random weights in a tiny body behind the published input size and 
 holds, a trained network's figures differ. CRAFT isn't among them, since what random weights find is no text. Motion is
 measured on decoded frames always; captions and alignment take stored frames, as the trainer's models take them.
 
-| score | engine | from .. to | largest difference | mean difference | bound | decisions that change |
-|---|---|---|---|---|---|---|
+| score | engine | from .. to | largest difference | of clips not shrunk | mean difference | bound | decisions changed |
+|---|---|---|---|---|---|---|---|
 """
 
 
 def main() -> None:
     make_sample_videos(SAMPLES)
+    settings = load_settings("deployments/demo/curation.yaml")
+    side = settings.frames.longest_side_px
     with tempfile.TemporaryDirectory(prefix="reelhouse-frame-sources-") as folder:
-        settings = load_settings("deployments/demo/curation.yaml")
         clips, files = frames_of_demo(settings, f"{folder}/home")
         lines = [
             line
             for name, engine, sampling, score in scores(settings, Path(folder))
             for line in compared(name, engine, both(clips, files, sampling), score, settings)
         ]
-    side = settings.frames.longest_side_px
     report = "# Stored and native frames\n\n" + INTRODUCTION.format(
         machine=machine(),
         date=date.today().isoformat(),
@@ -84,7 +84,7 @@ def frames_of_demo(settings: Settings, home: str) -> tuple[list[dict[str, Any]],
     return clips_with_source(tables).join(frames, on="clip_id").sort("clip_id").to_dicts(), Files(home)
 
 
-def both(clips: list[dict[str, Any]], files: Files, sampling: Sampling) -> list[tuple[ClipFrames, ClipFrames]]:
+def both(clips: list[dict[str, Any]], files: Files, sampling: Sampling) -> list[tuple[StoredFrames, DecodedFrames]]:
     positions = stored_positions(sampling.method, sampling.frames)
     assert positions is not None
     return [
@@ -149,17 +149,20 @@ def tiny(engine: str, folder: Path) -> dict[str, Any]:
 
 
 def compared(
-    slot: str, engine: str, clips: list[tuple[ClipFrames, ClipFrames]], score: Score, settings: Settings
+    slot: str, engine: str, clips: list[tuple[StoredFrames, DecodedFrames]], score: Score, settings: Settings
 ) -> Iterable[str]:
+    side = settings.frames.longest_side_px
     found = [(score(stored), score(native)) for stored, native in clips]
     for name in found[0][0]:
         stored, native = np.array([(a[name], b[name]) for a, b in found]).T
         difference = np.abs(stored - native)
+        whole = [max(decoded.clip["width"], decoded.clip["height"]) <= side for _, decoded in clips]
         bound = bound_of(slot, engine, name, settings)
         changed = sum(passes(bound, a) != passes(bound, b) for a, b in zip(stored, native, strict=True))
         yield (
             f"| {name or slot} | {engine} | {native.min():.4g} .. {native.max():.4g} | {difference.max():.4g} | "
-            f"{difference.mean():.4g} | {in_words(bound)} | {changed if bound else '-'} of {len(clips)} |"
+            f"{difference[whole].max():.4g} | {difference.mean():.4g} | {in_words(bound)} | "
+            f"{f'{changed} of {len(clips)}' if bound else '-'} |"
         )
 
 

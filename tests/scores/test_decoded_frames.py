@@ -195,7 +195,7 @@ def job(tmp_path_factory: pytest.TempPathFactory, settings: dict[str, Any]) -> J
     images.plain_png(job.films / "picture.png")
     with job.session(settings) as session:
         assert session.register()
-        assert session.refresh(session.runs.up_to("clip_selection"))
+        assert session.refresh(sorted(session.runs.up_to("clip_selection")))
     return job
 
 
