@@ -44,6 +44,7 @@ def added(default: Any, **constraints: Any) -> Any:
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Md5 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 NAME = r"[a-z0-9][a-z0-9_-]{0,47}"  # part of paths, of a predicate and of partition keys
 SourceName = Annotated[str, Field(pattern=f"^{NAME}$")]
 
@@ -209,7 +210,7 @@ class AestheticModel(Model):
     """An image tower, and the head that makes a figure of its output."""
 
     head: str = Field(description="a .pth or .safetensors file, or a URL, which is downloaded when its engine is on")
-    head_md5: str | None = Field(None, pattern="^[0-9a-f]{32}$", description="checked before use; null: not checked")
+    head_md5: Md5 | None = Field(None, description="checked before use; null: not checked")
 
 
 class Aesthetic(Merged):
@@ -241,9 +242,8 @@ class Craft(Network):
         "https://github.com/JaidedAI/EasyOCR/releases/download/pre-v1.1.6/craft_mlt_25k.zip",
         description="a file, or a URL, which is downloaded when its engine is on",
     )
-    weights_md5: str | None = Field(
+    weights_md5: Md5 | None = Field(
         "2f8227d2def4037cdb3b34389dcf9ec1",
-        pattern="^[0-9a-f]{32}$",
         description="of the .pth file, checked before use; null: not checked",
     )
     area: Literal["union", "sum"] = Field(
@@ -460,9 +460,8 @@ class VideoClipXl(Network):
         "https://pai-aigc-photog.oss-cn-hangzhou.aliyuncs.com/easyanimate/video_caption/clip/VideoCLIP-XL-v2.bin",
         description="a file, or a URL, which is downloaded when its engine is on",
     )
-    weights_md5: str | None = Field(
+    weights_md5: Md5 | None = Field(
         "cebda0bab14b677ec061a57e80791f35",
-        pattern="^[0-9a-f]{32}$",
         description="checked before use, EasyAnimate's by default; null: not checked",
     )
     tokenizer: str = Field(

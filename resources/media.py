@@ -259,6 +259,22 @@ def read_frames(source: VideoSource, start_pts: int | None = None, end_pts: int 
         )
 
 
+def read_clip(source: VideoSource, clip: Mapping[str, Any]) -> Iterator[Frame]:
+    """The frames of a clip, a row of `clips`.
+
+    Raises InputError as `read_frames`, and after the last frame when there weren't `frame_count` of them.
+    """
+    seen = 0
+    for frame in read_frames(source, clip["start_pts"], clip["end_pts"]):
+        seen += 1
+        yield frame
+    if seen != clip["frame_count"]:
+        raise InputError(
+            f"{source.uri}: the clip's span holds {seen} frames where {clip['frame_count']} were counted; "
+            "the file changed or is damaged, register the source again"
+        )
+
+
 def _picture(source: VideoSource) -> Frame:
     """An image as a frame."""
     try:

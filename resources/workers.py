@@ -111,8 +111,7 @@ class WorkerPool:
         """Yield each item with its result or the exception it ended in, as they finish (in any order).
 
         At most `ahead` items are being worked on or wait to be yielded. Raises what `items` raises and what keeps an
-        item from being sent. An iterator that is left early stops
-        the workers that are in the middle of an item.
+        item from being sent. An iterator that is left early stops the workers that are in the middle of an item.
         """
         feed = iter(items)
         feed_lock = threading.Lock()

@@ -9,13 +9,12 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
+from curation_assets.clip_files.encoding import MAX_PSNR_DB
 from resources.errors import TransientError
 from resources.files import Files
 from resources.images import decode_image, png, shows
 from resources.media import VideoSource
 from resources.object_store import read_bytes
-
-_PSNR_OF_EQUALS_DB = 100.0
 
 
 def copy_image(clip: Mapping[str, Any], source: VideoSource, folder: str, files: Files) -> dict[str, Any]:
@@ -45,6 +44,6 @@ def copy_image(clip: Mapping[str, Any], source: VideoSource, folder: str, files:
         "frame_count": 1,
         "duration_s": 0.0,
         "video_codec": kind,
-        "first_frame_psnr_db": _PSNR_OF_EQUALS_DB,
-        "last_frame_psnr_db": _PSNR_OF_EQUALS_DB,
+        "first_frame_psnr_db": MAX_PSNR_DB,
+        "last_frame_psnr_db": MAX_PSNR_DB,
     }

@@ -26,7 +26,7 @@ from resources.media import CONTAINERS, RGB, VideoSource, open_container, read_f
 from resources.object_store import is_url, local_copy
 from resources.timestamps import frame_timestamps
 
-_MAX_PSNR_DB = 100.0
+MAX_PSNR_DB = 100.0
 _MATRIX_TAGS = {"bt601": "smpte170m", "bt709": "bt709", "bt2020": "bt2020nc"}
 _UPRIGHT = {0: [], 90: ["transpose=clock"], 180: ["hflip", "vflip"], 270: ["transpose=cclock"]}
 _SCALING = "flags=bicubic+accurate_rnd+full_chroma_int+bitexact"  # bitexact: the same on every CPU
@@ -325,4 +325,4 @@ def _verify(
 def _psnr_db(a: RGB, b: RGB) -> float:
     """Peak signal-to-noise ratio over all RGB samples, 3 decimals, at most 100."""
     error = float(np.mean((a.astype(np.float32) - b.astype(np.float32)) ** 2, dtype=np.float64))
-    return min(_MAX_PSNR_DB, round(10 * float(np.log10(255.0**2 / error)), 3)) if error else _MAX_PSNR_DB
+    return min(MAX_PSNR_DB, round(10 * float(np.log10(255.0**2 / error)), 3)) if error else MAX_PSNR_DB

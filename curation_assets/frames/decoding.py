@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from curation_assets.frames.motion_engines import MotionEngine, Picture
 from curation_assets.settings import Frames
 from resources.errors import InputError
-from resources.media import Frame, VideoSource, read_frames
+from resources.media import Frame, VideoSource, read_clip
 from resources.pictures import pack_pictures
 from resources.sampling import sampled_indices
 
@@ -100,8 +100,7 @@ def decode_clip(
     stored_indices = [0] if source.is_image else sampled_indices("stored", count)
     pictures: dict[int, NDArray[np.uint8]] = {}
     times_s: dict[int, float] = {}
-    seen = 0
-    for index, frame in enumerate(read_frames(source, clip["start_pts"], clip["end_pts"])):
+    for index, frame in enumerate(read_clip(source, clip)):
         time_s = float((frame.pts - clip["start_pts"]) * source.time_base)
         if frames and index in stored_indices:
             pictures[index] = frame.rgb(*frame.size_within(frames.longest_side_px))
@@ -111,16 +110,10 @@ def decode_clip(
                 meters[name].see(index, frame, time_s)
             except InputError as failure:
                 unmeasured[name] = failure
-        seen += 1
-    if seen != count:
-        raise InputError(
-            f"{source.uri}: the clip's span holds {seen} frames where {count} were counted; "
-            "the file changed or is damaged, register the source again"
-        )
 
     motion_rows = {name: unmeasured.get(name) or meters[name].row() for name in motion}
     if frames is None:
-        return DecodedClip(None, None, motion_rows, seen)
+        return DecodedClip(None, None, motion_rows, count)
     packed = pack_pictures([pictures[index] for index in stored_indices], frames.jpeg_quality)
     height, width, _ = pictures[0].shape
     frames_row = {
@@ -130,4 +123,4 @@ def decode_clip(
         "height": height,
         "frames_sha256": hashlib.sha256(packed).hexdigest(),
     }
-    return DecodedClip(packed, frames_row, motion_rows, seen)
+    return DecodedClip(packed, frames_row, motion_rows, count)

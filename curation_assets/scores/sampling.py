@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from curation_assets.media_types import media_type
 from curation_assets.settings import Sampling
-from resources.errors import InputError
 from resources.files import Files
-from resources.media import VideoSource, read_frames
+from resources.media import VideoSource, read_clip
 from resources.pictures import present, unpack_pictures
 from resources.sampling import BY_KEYFRAME, STORED_FRAMES, sampled_indices, stored_positions
 
@@ -66,20 +65,13 @@ class DecodedFrames:
         source = VideoSource.from_row(self.clip)
         keyframes = [0]
         chosen = Counter(self._indices(source, keyframes))
-        seen = 0
-        for index, frame in enumerate(read_frames(source, self.clip["start_pts"], self.clip["end_pts"])):
+        for index, frame in enumerate(read_clip(source, self.clip)):
             if index and self.sampling.method in BY_KEYFRAME and frame.is_intra:
                 keyframes.append(index)
                 chosen = Counter(self._indices(source, keyframes))
             if index in chosen:
                 picture = frame.rgb()
                 yield from [(index, picture)] * chosen[index]
-            seen += 1
-        if seen != self.clip["frame_count"]:
-            raise InputError(
-                f"{source.uri}: the clip's span holds {seen} frames where {self.clip['frame_count']} were counted; "
-                "the file changed or is damaged, register the source again"
-            )
 
     def _indices(self, source: VideoSource, keyframes: Sequence[int]) -> list[int]:
         sampling = self.sampling

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from resources.checkpoints import WeightsFile
 from resources.craft.boxes import TextBoxes, text_boxes
-from resources.devices import batch_size, data_type, open_device
+from resources.devices import batch_size, data_type, moved, open_device
 from resources.networks import Arrays, Network, OpenNetworks, Pictures
 from resources.packages import package_version
 from resources.text import one_line
@@ -46,7 +46,7 @@ class CraftDetector:
     def open(self) -> OpenNetworks:
         package_version("torch")
         device = open_device(self.device, self.setting)
-        network = self._network().to(device, data_type(self.precision)).eval()
+        network = moved(self._network().to(data_type(self.precision)).eval(), device, self.setting)
         return OpenNetworks((_maps_of(network, device), lambda sizes: sizes), batch_size(self.batch_frames, device))
 
     def _network(self) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resources.checkpoints import WeightsFile
-from resources.devices import batch_size, data_type, open_device
+from resources.devices import batch_size, data_type, moved, open_device
 from resources.networks import Arrays, OpenNetworks, Pictures
 from resources.packages import package_version
 from resources.videoclip_xl.tokenizer import ClipTokenizer
@@ -72,7 +72,7 @@ class VideoClipXlEngine:
 
         self.tokenizer.vocabulary()  # first, since loading the weights takes long
         device, dtype = open_device(self.device, self.setting), data_type(self.precision)
-        network = self._network().to(device, dtype)
+        network = moved(self._network().to(dtype), device, self.setting)
         mean, std = torch.tensor(_CHANNEL_MEAN, device=device), torch.tensor(_CHANNEL_STD, device=device)
 
         @torch.inference_mode()
