@@ -11,10 +11,13 @@ FUZZED ?= 2000
 # Which build of torch: empty takes what this machine's pip offers (on most: CUDA), `cpu` or `cu130` that one.
 TORCH_BACKEND ?=
 
-.PHONY: help setup demo test test-vllm lint ui bench soak lock clean
+# With anything in it, `make test-k8s` builds a Kubernetes API server and tests on it.
+REAL_SERVER ?=
+
+.PHONY: help setup demo test test-vllm test-k8s lint ui bench bench-scale soak lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 18
 
 setup: .venv/.ready  ## create .venv with the locked packages
 
@@ -50,6 +53,11 @@ test-vllm: setup .venv-vllm/.ready  ## a job by a real vLLM on the CPU, killed i
 	  && cp $(CURDIR)/tests/real_vllm/torchvision_operators.py . && echo "import torchvision_operators" > torchvision_operators.pth)
 	touch $@
 
+test-k8s: setup  ## the tests of Kubernetes on the cluster of REELHOUSE_TEST_KUBECONFIG, or with REAL_SERVER=1 on a server built here
+	@test -n "$(REAL_SERVER)$(REELHOUSE_TEST_KUBECONFIG)" || { echo "name a cluster by REELHOUSE_TEST_KUBECONFIG, or give REAL_SERVER=1"; exit 1; }
+	$(if $(REAL_SERVER),tests/kubernetes/real_server/build.sh .kubernetes-server)
+	$(if $(REAL_SERVER),$(BIN)/python -m tests.kubernetes.real_server.server .kubernetes-server) $(BIN)/pytest tests/kubernetes
+
 lint: setup  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,15 +70,18 @@ ui: setup  ## the Dagster UI and daemon on 127.0.0.1:3000; HOME_DIR and SETTINGS
 bench: setup  ## measure, print beside the physical limits, update benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.bench
 
+bench-scale: setup  ## 10,000 shards and 10 million clips of table traffic; update benchmarks/scale.md and SIZING.md
+	$(BIN)/python -m benchmarks.scale
+
 soak: setup  ## the demo's job under random faults for SECONDS, and FUZZED damaged videos; both from SEED
 	$(BIN)/python -m tests.faults.soak --seconds $(SECONDS) --seed $(SEED)
 	$(BIN)/python -m tests.fuzz --count $(FUZZED) --seed $(SEED)
 
 lock: setup  ## resolve pyproject.toml again into requirements/locked.txt
-	$(BIN)/uv pip compile --quiet --python $(BIN)/python pyproject.toml --extra embedded --extra s3 --extra lineage --extra samples --group dev \
+	$(BIN)/uv pip compile --quiet --python $(BIN)/python pyproject.toml --extra embedded --extra s3 --extra k8s --extra lineage --extra samples --group dev \
 	  --override requirements/overrides.txt --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	  | grep -vE '^(torch|triton|nvidia-|cuda-)' > requirements/locked.txt.new
 	mv requirements/locked.txt.new requirements/locked.txt
 
-clean:  ## remove the environments and the demo's home
-	rm -rf .venv .venv-vllm $(DEMO_HOME)
+clean:  ## remove the environments, the server of test-k8s and the demo's home
+	rm -rf .venv .venv-vllm .kubernetes-server $(DEMO_HOME)

@@ -22,6 +22,7 @@ from benchmarks.automation import automation_section
 from benchmarks.decoding import Decoding
 from benchmarks.job import SHARD, Job, run_whole_job
 from benchmarks.report import Section, as_markdown, seconds_of, show
+from benchmarks.sizing import SIZING, sizing
 from curation_assets.headless import HeadlessRun, open_instance
 from curation_assets.refresh import Context, Done, Row, Stage, Work, refresh
 from curation_assets.settings import Shards, Source, load_settings, parse_settings
@@ -66,7 +67,8 @@ def main() -> None:
             ]
     show(sections)
     RESULTS.write_text(as_markdown(sections), encoding="utf-8")
-    print(f"written to {RESULTS}")
+    SIZING.write_text(sizing(), encoding="utf-8")
+    print(f"written to {RESULTS} and {SIZING}")
 
 
 def stages_section(job: Job, decoding: "Decoding") -> Section:

@@ -69,7 +69,7 @@ def as_markdown(sections: Sequence[Section]) -> str:
     parts = [
         "# Results",
         f"Written by `make bench`. {machine()}, Python {platform.python_version()}, {date.today().isoformat()}. The "
-        "videos are the demo's 16 samples.",
+        "videos are the demo's 16 samples. Frames/s of network engines: [engines.md](engines.md).",
     ]
     for section in sections:
         lines = [f"| {' | '.join(HEADINGS)} |", "|---|---|---|---|"]

@@ -12,6 +12,7 @@ import dagster as dg
 from curation_assets.raw_videos.listing import SourceError, list_source
 from curation_assets.settings import Settings
 from curation_assets.stage_asset import SHARD_FILES, Home, explaining
+from curation_assets.step_pods import pod_tags
 from curation_assets.watching import Difference, compare, registered_files
 from resources.errors import EngineUnavailable, TransientError
 
@@ -185,7 +186,7 @@ def schedules() -> list[dg.ScheduleDefinition]:
 
 
 def _maintenance_job(settings: Settings) -> dg.JobDefinition:
-    @dg.op(out=dg.Out(dg.Nothing))
+    @dg.op(out=dg.Out(dg.Nothing), tags=pod_tags("maintain_home", settings.kubernetes))
     def maintain_home(context: dg.OpExecutionContext, home: Home) -> None:
         """What `reelhouse maintain` does."""
         from curation_assets.maintenance import maintain

@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("--port", type=_positive, default=3000)
 
     beautify = commands.add_parser("beautify", parents=[shared], help="turn short prompts into detailed ones")
-    beautify.add_argument("prompt", metavar="FILE|PROMPT", help="a .csv or .jsonl file of prompts, or one prompt")
+    beautify.add_argument("prompt", metavar="FILE|PROMPT", help="a .csv, .json or .jsonl file, or one prompt")
     beautify.add_argument("--column", default="prompt", help="column of the file that holds the prompts")
     beautify.add_argument("--name", type=_name, help="name of the file in the table; default: made from its path")
     beautify.add_argument("--base-url", help="OpenAI-compatible server; default: the settings', else OPENAI_BASE_URL")

@@ -15,11 +15,26 @@ from curation_assets.raw_videos.takedowns import takedown_specs
 from curation_assets.scores.assets import score_assets
 from curation_assets.selection.assets import sample_selection_assets, selection_assets
 from curation_assets.selection.exclusions import exclusion_specs
-from curation_assets.settings import Settings, home_path, load_settings
+from curation_assets.settings import Settings, SettingsError, home_path, load_settings
 from curation_assets.stage_asset import Home, StageAsset
 from curation_assets.training_set.assets import training_set_assets
 
-EXECUTORS = {"in_process": dg.in_process_executor, "multiprocess": dg.multiprocess_executor}
+
+def executor() -> dg.ExecutorDefinition:
+    """Where steps run, by `CURATION_EXECUTOR`. Raises SettingsError for a name that isn't one, or a missing extra."""
+    match os.environ.get("CURATION_EXECUTOR", "in_process"):
+        case "in_process":
+            return dg.in_process_executor
+        case "multiprocess":
+            return dg.multiprocess_executor
+        case "k8s":
+            try:
+                from curation_assets.kubernetes import k8s_executor
+            except ModuleNotFoundError as missing:
+                raise SettingsError(f"CURATION_EXECUTOR is k8s: {missing}; install reelhouse[k8s]") from None
+            return k8s_executor
+        case other:
+            raise SettingsError(f"CURATION_EXECUTOR is {other!r}; use in_process, multiprocess or k8s")
 
 
 def all_assets(settings: Settings) -> list[StageAsset | dg.AssetsDefinition]:
@@ -49,7 +64,7 @@ def build_definitions(settings: Settings, home: str) -> dg.Definitions:
         schedules=schedules(),
         sensors=sensors(settings),
         resources={"home": Home(root=home)},
-        executor=EXECUTORS[os.environ.get("CURATION_EXECUTOR", "in_process")],
+        executor=executor(),
     )
 
 

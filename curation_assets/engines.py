@@ -7,7 +7,8 @@ from pydantic import BaseModel
 
 from curation_assets.settings import Aesthetic, Alignment, Model, Network, Semantic, Text
 from resources.checkpoints import Checkpoint
-from resources.errors import EngineUnavailable
+from resources.errors import EngineUnavailable, Need
+from resources.networks import NetworkEngine
 
 GPU, CHAT = "gpu", "chat"
 POOLS: Mapping[str, str] = {
@@ -39,6 +40,25 @@ def identity(of: Callable[[str], Mapping[str, str]], engine: str) -> dict[str, A
         return dict(of(engine))
     except EngineUnavailable as missing:
         return {"model": engine, "revision": str(missing)}
+
+
+def engine_needs(
+    engines: Iterable[str], networks: Mapping[str, NetworkEngine], embedded: Iterable[Need] = ()
+) -> list[Need]:
+    """What the engines of a slot need; `embedded` is for those that are no networks."""
+    needs = [need for network in networks.values() for need in network.needs()]
+    return needs if networks.keys() >= set(engines) else [*needs, *embedded]
+
+
+def missing(needs: Iterable[Need]) -> list[str]:
+    """What isn't there, and the command that gets it; a line each."""
+    lines = []
+    for need in needs:
+        try:
+            need()
+        except EngineUnavailable as failure:
+            lines.append(str(failure))
+    return list(dict.fromkeys(lines))
 
 
 def checkpoint(slot: str, section: BaseModel, engine: str) -> Checkpoint:

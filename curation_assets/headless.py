@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ import dagster as dg
 from dagster import DagsterInstance
 
 from curation_assets.beautified_prompts.assets import PROMPT_FILES
-from curation_assets.definitions import build_definitions
+from curation_assets.definitions import all_assets, build_definitions
+from curation_assets.engines import missing
 from curation_assets.run_launcher import end_dead_runs
 from curation_assets.settings import Settings, SettingsError
-from curation_assets.stage_asset import RETRY_TAG, SHARDS
+from curation_assets.stage_asset import RETRY_TAG, SHARDS, StageAsset
 
 INSTANCE_SETTINGS = Path(__file__).parent.parent / "deployments" / "local" / "dagster.yaml"
 SOURCE_FILES = dg.AssetKey("source_files")
@@ -67,6 +68,7 @@ class HeadlessRun:
     def __init__(self, settings: Settings, home: str, instance: DagsterInstance) -> None:
         self._job = build_definitions(settings, home).resolve_implicit_global_asset_job_def()
         self._graph = self._job.asset_layer.asset_graph
+        self._settings = settings
         self.instance = instance
         self.outcome = Outcome()
         end_dead_runs(instance)
@@ -82,6 +84,12 @@ class HeadlessRun:
         """The asset and everything it is made from."""
         selection = dg.AssetSelection.assets(asset).upstream().resolve(self._graph)
         return {key.to_user_string() for key in selection & self._graph.materializable_asset_keys}
+
+    def missing(self, assets: Container[str]) -> list[str]:
+        """What the engines of `assets` need and this machine lacks, a line each with the command that gets it."""
+        made = [asset for asset in all_assets(self._settings) if isinstance(asset, StageAsset)]
+        wanted = [asset for asset in made if any(stage.table.name in assets for stage in asset.stages)]
+        return missing(need for asset in wanted for need in asset.needs)
 
     def register(self, config: dict[str, Any]) -> bool:
         """Materialize `source_files` with the asset's own config."""

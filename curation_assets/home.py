@@ -11,7 +11,7 @@ from deltalake.exceptions import TableNotFoundError
 
 from curation_assets.settings import SettingsError
 from curation_assets.tables import TABLES
-from resources.delta_store import DeltaStore, IncompatibleTable
+from resources.delta_store import PROPERTIES, DeltaStore, IncompatibleTable
 from resources.files import Files
 
 FORMAT = 2  # raised when an older program must not open the home any more; homes without a marker are of format 1
@@ -82,6 +82,6 @@ def _read_marker(files: Files) -> dict[str, Any]:
 
 @cache
 def _columns() -> str:
-    """Names the columns of all tables: a change of them makes the tables be looked through."""
+    """Names the columns and properties of all tables: a change of them makes the tables be looked through."""
     schemas = {name: {column: str(dtype) for column, dtype in table.schema.items()} for name, table in TABLES.items()}
-    return hashlib.sha256(json.dumps(schemas).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([schemas, PROPERTIES]).encode()).hexdigest()[:16]

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
 
 from curation_assets.settings import Section, load_settings, settings_file
 
@@ -37,16 +36,13 @@ def values(file: str | None = None) -> list[Value]:
     return [Value(key, value, origin(key)) for key, value in _leaves(settings, ())]
 
 
-def _leaves(section: BaseModel, above: Key) -> Iterator[tuple[Key, Any]]:
-    for name in type(section).model_fields:
-        value = getattr(section, name)
-        if isinstance(value, Section):
-            yield from _leaves(value, (*above, name))
-        elif isinstance(value, dict) and value:  # the sources
-            for key, one in value.items():
-                yield from _leaves(one, (*above, name, key))
-        else:
-            yield (*above, name), value
+def _leaves(value: Any, key: Key) -> Iterator[tuple[Key, Any]]:
+    inner = dict(value) if isinstance(value, Section) else value
+    if isinstance(inner, dict) and inner:
+        for name, one in inner.items():
+            yield from _leaves(one, (*key, name))
+    else:
+        yield key, value
 
 
 def _lines(path: Path) -> dict[Key, int]:

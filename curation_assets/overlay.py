@@ -1,6 +1,6 @@
 """A home as a plan sees it: tables and files are read from the home, and written to memory or nowhere."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -71,7 +71,7 @@ class Overlay(DeltaStore):
     def __init__(self, before: Before) -> None:
         super().__init__(before.store.root)
         self._before = before
-        self._written: dict[tuple[str, str | None], pl.DataFrame] = {}
+        self._written: dict[tuple[str, str], pl.DataFrame] = {}
 
     def open(self, table: str, schema: pl.Schema) -> Any:
         return _Handle(table, schema)
@@ -82,20 +82,18 @@ class Overlay(DeltaStore):
     def read(self, handle: Any, columns: Sequence[str], shard: str | None = None) -> pl.DataFrame:
         return self._rows(handle, shard).select(columns)
 
-    def replace(self, handle: Any, rows: pl.DataFrame, shard: str | None, note: Mapping[str, str]) -> int:
-        self._written[handle.table, shard] = rows
+    def replace(self, handle: Any, rows: pl.DataFrame, shard: str | Collection[str], note: Mapping[str, str]) -> int:
+        for name in [shard] if isinstance(shard, str) else shard:
+            self._written[handle.table, name] = rows.filter(pl.col(PARTITION) == name)
         return int(handle.version())
 
     def _rows(self, handle: _Handle, shard: str | None) -> pl.DataFrame:
-        whole = self._written.get((handle.table, None))
         if shard is None:
-            rows = self._before.rows(handle.table, handle.schema) if whole is None else whole
-            changed = {name: rows for (table, name), rows in self._written.items() if table == handle.table and name}
+            rows = self._before.rows(handle.table, handle.schema)
+            changed = {name: rows for (table, name), rows in self._written.items() if table == handle.table}
             return pl.concat([rows.filter(~pl.col(PARTITION).is_in(list(changed))), *changed.values()])
         if (handle.table, shard) in self._written:
             return self._written[handle.table, shard]
-        if whole is not None:
-            return whole.filter(pl.col(PARTITION) == shard)
         return self._before.rows(handle.table, handle.schema, shard)
 
 

@@ -471,7 +471,7 @@ def _removed(before: pl.DataFrame, after: pl.DataFrame, table: Table) -> int:
 
 def data_version(rows: pl.DataFrame, table: Table) -> str:
     """16 hex digits naming the rows, bookkeeping aside: equal for equal results."""
-    data = rows.select(table.data_columns).to_dicts()
+    data = rows.select(table.data_columns).iter_rows(named=True)
     return _digest(sorted(_digest(row) for row in data))[:16]
 
 

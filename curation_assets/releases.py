@@ -2,9 +2,9 @@
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
@@ -23,22 +23,29 @@ MAX_COLLECTS = 20
 
 @dataclass(frozen=True)
 class TablesAt:
-    """The tables as they were at `versions`; one that wasn't there yet has no rows. Each is opened once."""
+    """The tables as they were at `versions`, of all shards or of `shards`; one that wasn't there yet has no rows.
+
+    Each is opened once.
+    """
 
     store: DeltaStore
     versions: Mapping[str, int]
     _handles: dict[str, DeltaTable] = field(default_factory=dict, repr=False, compare=False)
+    shards: Sequence[str] | None = None
 
     def scan(self, table: str) -> pl.LazyFrame:
-        """Rows of every shard. Raises InputError where the version is gone."""
+        """Raises InputError where the version is gone."""
         if table not in self.versions:
             return pl.LazyFrame(schema=TABLES[table].schema)
-        try:
-            if table not in self._handles:
-                self._handles[table] = self.store.snapshot(table, self.versions[table])
-            return self.store.scan(self._handles[table])
-        except DeltaError as failure:
-            raise self._gone(table, failure) from None
+        rows = self.store.scan(self._handle(table))
+        return rows if self.shards is None else rows.filter(pl.col("shard").is_in(self.shards))
+
+    def in_parts(self, shards_at_once: int) -> "Iterator[TablesAt]":
+        """The same tables, some shards at a time, in order of their names."""
+        partitions = [partition for table in self.versions for partition in self._handle(table).partitions()]
+        shards = sorted({partition["shard"] for partition in partitions})
+        for first in range(0, len(shards), shards_at_once):
+            yield replace(self, shards=shards[first : first + shards_at_once])
 
     def read(self, table: str, columns: Iterable[str | pl.Expr], keep: pl.Expr | None = None) -> pl.DataFrame:
         """Some columns of the rows that `keep` holds for. Raises InputError where the version is gone."""
@@ -46,6 +53,14 @@ class TablesAt:
         try:
             return (rows if keep is None else rows.filter(keep)).select(list(columns)).collect()
         except FileNotFoundError as failure:
+            raise self._gone(table, failure) from None
+
+    def _handle(self, table: str) -> DeltaTable:
+        try:
+            if table not in self._handles:
+                self._handles[table] = self.store.snapshot(table, self.versions[table])
+            return self._handles[table]
+        except DeltaError as failure:
             raise self._gone(table, failure) from None
 
     def _gone(self, table: str, failure: Exception) -> InputError:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -17,8 +17,10 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from curation_assets.media_types import MediaType
+from resources.checkpoints import is_hub_id
 from resources.object_store import is_url, refusal
 from resources.sampling import COUNTED, OF_ONE_FRAME, Method, require_sampling
+from resources.text import without_login
 
 DEFAULT_SETTINGS_FILE = "deployments/local/curation.yaml"
 DEFAULT_HOME = ".reelhouse"
@@ -124,6 +126,14 @@ class Motion(Section):
     farneback: FarnebackMotion = FarnebackMotion()
 
 
+class Part(Section):
+    """A value of several fields, with defaults that depend on where it stands."""
+
+    def beside(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What stays of it where a file gives the fields `given`."""
+        return self.model_dump()
+
+
 class Merged(Section):
     """A file that gives some fields of a part leaves the part's others at their defaults here."""
 
@@ -134,7 +144,7 @@ class Merged(Section):
             return given
         merged = dict(given)
         for name, field in cls.model_fields.items():
-            if isinstance(field.default, Bound | Model) and isinstance(given.get(name), dict):
+            if isinstance(field.default, Part) and isinstance(given.get(name), dict):
                 merged[name] = {**field.default.beside(given[name]), **given[name]}
         return merged
 
@@ -149,14 +159,14 @@ class Network(Section):
     )
 
 
-class Model(Network):
+class Model(Network, Part):
     """A network's weights in transformers' layout."""
 
     source: str = Field(description="a folder, or a hub id, which is downloaded when its engine is on")
-    revision: str = Field("", description="the hub's commit or tag; of a folder any text. Stored in each row")
+    revision: str = Field("", description="the hub's commit or tag, a must; of a folder any text. Stored in each row")
 
     def beside(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What stays of it beside `given`: all but the revision where the source is another."""
+        """All but the revision, where the source is another."""
         kept = self.model_dump()
         return kept if given.get("source", self.source) == self.source else {**kept, "revision": ""}
 
@@ -267,16 +277,12 @@ class Technical(Section):
     engines: tuple[Literal["opencv"], ...] = ("opencv",)
 
 
-class Bound(Section):
+class Bound(Part):
     """Inclusive bounds: a score equal to a bound passes. A missing score never passes."""
 
     min: float | None = None
     max: float | None = None
     media_types: tuple[MediaType, ...] = added(("video", "image"), description="what the filter is for")
-
-    def beside(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        """What stays of it where a file gives the other side."""
-        return self.model_dump()
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -400,7 +406,7 @@ class Vllm(Section):
     """A vLLM server that the step starts and stops; `chat` says what it is asked. Lengths and share: EasyAnimate's."""
 
     model: str | None = Field(None, description="hub id; the name in rows, wherever the weights are read from")
-    revision: str = Field("", description="the hub's commit or tag; of a folder any text. Stored in each row")
+    revision: str = Field("", description="the hub's commit or tag, a must; of a folder any text. Stored in each row")
     source: str | None = execution(None, description="folder of the weights; default: the hub, which downloads them")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", description="auto: the checkpoint's own")
     max_model_len: int = Field(8192, ge=1, description="tokens of a request and its answer")
@@ -453,7 +459,7 @@ class Beautifying(Section):
     vllm: Vllm = added(Vllm())
 
 
-class VideoClipXl(Network):
+class VideoClipXl(Network, Part):
     """VideoCLIP-XL-v2, whose weights are for non-commercial use (CC BY-NC-SA 4.0)."""
 
     weights: str = Field(
@@ -464,9 +470,14 @@ class VideoClipXl(Network):
         "cebda0bab14b677ec061a57e80791f35",
         description="checked before use, EasyAnimate's by default; null: not checked",
     )
-    tokenizer: str = Field(
-        f"{CLIP_L14.source}@{CLIP_L14.revision}", description="a folder with CLIP's, or a hub id, or id@commit"
-    )
+    tokenizer: str = Field(CLIP_L14.source, description="a folder with CLIP's, or a hub id")
+    tokenizer_revision: str = Field(CLIP_L14.revision, description="as of other models")
+
+    def beside(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All but the tokenizer's revision, where it is another."""
+        kept = self.model_dump()
+        same = given.get("tokenizer", self.tokenizer) == self.tokenizer
+        return kept if same else {**kept, "tokenizer_revision": ""}
 
 
 class Alignment(Merged):
@@ -568,6 +579,83 @@ class Lineage(Section):
     namespace: str = execution("reelhouse", min_length=1, description="of the jobs")
 
 
+Quantity = Annotated[str, Field(pattern="^[1-9][0-9]*(Mi|Gi|Ti)$")]
+LabelName = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9.-]*/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$")]
+LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$")]
+ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+ResourceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*/[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$")]
+
+
+class Toleration(Section):
+    """A taint on which a pod may run all the same."""
+
+    key: LabelName
+    value: LabelValue | None = Field(None, description="null: whatever its value")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(None, description="null: every one")
+
+
+class Pod(Part):
+    """What a step's pod asks for, and is held to: each figure is request and limit.
+
+    So cores too: a step starts as many processes as its pod may use, which must not depend on the node it gets.
+    """
+
+    cpu: float = Field(1.0, ge=0.1, description="cores; a step runs a worker process on each")
+    memory: Quantity = Field("2Gi", description="shared memory is part of it")
+    disk: Quantity = Field("10Gi", description="scratch; a worker keeps a copy of the remote video it works on")
+    gpus: int | None = Field(None, ge=0, description="null: 1 where the step's engines need one, else 0")
+    gpu_kind: LabelValue | None = Field(None, description="the node's label nvidia.com/gpu.product, e.g. NVIDIA-L4")
+    gpu_resource: ResourceName = Field("nvidia.com/gpu", description="what nodes with a GPU offer and are tainted with")
+    node_selector: dict[LabelName, LabelValue] = {}
+    tolerations: tuple[Toleration, ...] = Field((), description="beside that of the GPU's taint")
+    runtime_class: ObjectName | None = None
+    shared_memory: Quantity | None = Field(None, description="/dev/shm; null: 64 MiB. vLLM on several GPUs wants more")
+    time_limit_s: int = Field(
+        6 * 3600, ge=60, description="with the wait for a node and the image; what was staged by then is kept"
+    )
+
+
+# Of 16Gi, 8 are for one item that takes all that execution.item_memory_bytes lets it, and 1 is for each core. Measured:
+# a worker takes 0.1 GiB to decode 4K, 0.3 to 0.5 with an embedded network; x264 takes 0.2 for 1080p, 0.7 for 4K.
+_ARITHMETIC = Pod(time_limit_s=2 * 3600)
+_MEDIA = Pod(cpu=8, memory="16Gi", disk="50Gi")
+_NETWORKS = Pod(cpu=4, memory="16Gi")
+_ASKING = Pod(cpu=2, memory="4Gi")
+
+
+class Steps(Merged):
+    """The pod of each step; a step that makes several tables is one pod."""
+
+    source_files: Pod = Pod(cpu=4, memory="4Gi")
+    raw_videos: Pod = Pod(cpu=4, memory="8Gi", disk="50Gi")
+    scenes: Pod = _MEDIA
+    clips: Pod = _ARITHMETIC
+    frames_and_motion: Pod = _MEDIA
+    semantic_scores: Pod = _NETWORKS
+    aesthetic_scores: Pod = _NETWORKS
+    text_scores: Pod = _NETWORKS
+    technical_scores: Pod = Pod(cpu=4, memory="8Gi")
+    clip_selection: Pod = _ARITHMETIC
+    captions: Pod = _ASKING
+    rewritten_captions: Pod = _ASKING
+    alignment_scores: Pod = _NETWORKS
+    sample_selection: Pod = _ARITHMETIC
+    clip_files: Pod = _MEDIA
+    training_manifest: Pod = _ARITHMETIC
+    training_set: Pod = Pod(cpu=2, memory="16Gi")
+    prompts: Pod = _ARITHMETIC
+    beautified_prompts: Pod = _ASKING
+    maintain_home: Pod = Pod(cpu=2, memory="8Gi")
+
+
+class Kubernetes(Section):
+    """Pods of steps, where `CURATION_EXECUTOR` is `k8s`."""
+
+    gpu_image: str | None = Field(None, min_length=1, description="of steps with a GPU; null: the code location's own")
+    service_account: ObjectName | None = Field(None, description="of steps; null: the run's own, which makes Jobs")
+    steps: Steps = Steps()
+
+
 class Settings(Section):
     sources: dict[SourceName, Source] = {}
     shards: Shards = Shards()
@@ -588,6 +676,7 @@ class Settings(Section):
     sample_selection: SampleSelection = SampleSelection()
     clip_files: ClipFiles = ClipFiles()
     training_set: TrainingSet = TrainingSet()
+    kubernetes: Kubernetes = execution(Kubernetes())
     execution: Execution = Execution()
     lineage: Lineage = Lineage()
     maintenance: Maintenance = Maintenance()
@@ -614,6 +703,31 @@ class Settings(Section):
             if section.engine == "vllm" and not section.vllm.model:
                 raise ValueError(f"{slot}.engine is 'vllm', which needs {slot}.vllm.model")
         return self
+
+    @model_validator(mode="after")
+    def _weights_of_the_hub_are_pinned(self) -> Self:
+        for setting, source, revision in self._sources_of_weights():
+            if is_hub_id(source) and not revision:
+                raise ValueError(
+                    f"{setting} is missing: {source} is no folder here but a hub id, whose newest weights change "
+                    f"unseen; name a commit, such as the newest, which is `sha` of: hf models info {source}"
+                )
+        return self
+
+    def _sources_of_weights(self) -> Iterator[tuple[str, str, str]]:
+        """(field of the revision, source, revision) of the engines that are on."""
+        for slot in ("semantic", "aesthetic", "alignment"):
+            section = getattr(self, slot)
+            for engine in section.engines:
+                model = getattr(section, engine, None)
+                if isinstance(model, Model):
+                    yield f"{slot}.{engine}.revision", model.source, model.revision
+                elif isinstance(model, VideoClipXl):
+                    yield f"{slot}.{engine}.tokenizer_revision", model.tokenizer, model.tokenizer_revision
+        for slot in ("captions", "rewriting", "beautifying"):
+            section = getattr(self, slot)
+            if section.engine == "vllm":
+                yield f"{slot}.vllm.revision", section.vllm.source or section.vllm.model, section.vllm.revision
 
 
 def result_settings(section: BaseModel) -> dict[str, Any]:
@@ -659,7 +773,7 @@ def parse_settings(document: object, file: str) -> Settings:
         return Settings.model_validate(document)
     except ValidationError as failure:
         problems = [_problem(error) for error in failure.errors()]
-        raise SettingsError(f"{file}: " + "; ".join(problems)) from None
+        raise SettingsError(f"{file}: " + without_login("; ".join(problems))) from None
 
 
 def _problem(error: Any) -> str:
@@ -695,7 +809,8 @@ def load_settings(file: str | None = None) -> Settings:
     if path is None:
         return Settings()
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as stream:  # of which errors quote no line: it may hold a login
+            document = yaml.safe_load(stream)
     except (yaml.YAMLError, UnicodeDecodeError) as failure:
         raise SettingsError(f"{path}: not readable as YAML: {failure}") from None
     except OSError as failure:

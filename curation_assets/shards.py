@@ -85,22 +85,32 @@ def register(
         after = pl.DataFrame(rows, schema=SOURCE_FILES.schema, orient="row").sort(*SOURCE_FILES.key)
         report.rows = after.height
         report.data_version = data_version(after, SOURCE_FILES)
-        parts = after.partition_by("shard", as_dict=True)
-        report.shard_versions = {shard: data_version(part, SOURCE_FILES) for (shard,), part in parts.items()}
+        parts = _by_shard(after)
+        report.shard_versions = {shard: data_version(part, SOURCE_FILES) for shard, part in parts.items()}
         report.shards = sorted(report.shard_versions)
         try:
-            unchanged = after.equals(before.sort(*SOURCE_FILES.key))
+            changed = _changed_shards(before.sort(*SOURCE_FILES.key), parts)
             note = {
                 "run_id": run_id,
                 "hashed_bytes": str(report.hashed_bytes),
                 "seconds": f"{time.monotonic() - started:.3f}",
             }
-            report.version = handle.version() if unchanged else store.replace(handle, after, None, note)
+            rows_of_changed = after.filter(pl.col("shard").is_in(changed))
+            report.version = store.replace(handle, rows_of_changed, changed, note) if changed else handle.version()
         except Conflict:
             continue
         report.seconds = time.monotonic() - started
         return report
     raise SourceError(f"source_files was changed {MAX_CONFLICTS} times by others meanwhile; run the registration again")
+
+
+def _by_shard(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    return {str(shard): part for (shard,), part in rows.partition_by("shard", as_dict=True).items()}
+
+
+def _changed_shards(before: pl.DataFrame, after: Mapping[str, pl.DataFrame]) -> list[str]:
+    was, none = _by_shard(before), before.clear()
+    return [shard for shard in {**was, **after} if not after.get(shard, none).equals(was.get(shard, none))]
 
 
 def _scan(

@@ -14,15 +14,16 @@ import polars as pl
 from dagster_shared.record import replace
 
 from curation_assets.checks import check_results, check_specs
-from curation_assets.engines import pool_of
+from curation_assets.engines import GPU, pool_of
 from curation_assets.home import open_home
 from curation_assets.lineage import columns_made_from, telling
 from curation_assets.refresh import Context, Done, Report, Stage, Work, refresh
 from curation_assets.settings import NAME, Settings, settings_hash
+from curation_assets.step_pods import pod_tags
 from curation_assets.tables import Table
 from curation_assets.tools import Tools
 from resources.delta_store import DeltaStore
-from resources.errors import EngineUnavailable, TransientError
+from resources.errors import EngineUnavailable, Need, TransientError
 from resources.files import Files
 from resources.text import one_line
 
@@ -55,6 +56,8 @@ class StageAsset:
     stages: tuple[Stage, ...]
     compute: ComputeWith
     definition: dg.AssetsDefinition
+    needs: tuple[Need, ...]
+    """what `compute` can't start without"""
 
 
 class Home(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -76,12 +79,15 @@ def stage_asset(
     group: str,
     kinds: set[str],
     partitions: dg.DynamicPartitionsDefinition = SHARDS,
+    needs: Iterable[Need] = (),
 ) -> Callable[[ComputeWith], StageAsset]:
     """Turn a compute function into the asset of `stages`; several stages share one computation of a unit.
 
-    The function's docstring is the asset's description; a stage of several is described by its table.
+    The function's docstring is the asset's description; a stage of several is described by its table. `needs` is what
+    the function can't start without.
     """
     declared = [stages] if isinstance(stages, Stage) else list(stages)
+    pool = pool_of(name for stage in declared for name in (*stage.engines, str(stage.settings.get("engine"))))
 
     def decorate(compute: ComputeWith) -> StageAsset:
         @dg.multi_asset(
@@ -90,7 +96,8 @@ def stage_asset(
             check_specs=[in_shards(spec, partitions) for stage in declared for spec in check_specs(stage.table)],
             partitions_def=partitions,
             can_subset=len(declared) > 1,
-            pool=pool_of(name for stage in declared for name in (*stage.engines, str(stage.settings.get("engine")))),
+            pool=pool,
+            op_tags=pod_tags(compute.__name__, settings.kubernetes, needs_gpu=pool == GPU),
         )
         def materialize(context: dg.AssetExecutionContext, home: Home) -> Iterator[dg.MaterializeResult[None]]:
             require_same_settings(context, settings)
@@ -98,7 +105,7 @@ def stage_asset(
             for report, stage in zip(_refresh(context, home, settings, chosen, compute), chosen, strict=True):
                 yield _result(report, stage, home, settings)
 
-        return StageAsset(tuple(declared), compute, materialize)
+        return StageAsset(tuple(declared), compute, materialize, tuple(needs))
 
     return decorate
 

@@ -7,15 +7,12 @@ by table; Dagster's records go; `source_files`, which knows the video's names, i
 
 import io
 import json
-import sqlite3
 from collections.abc import Collection, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import dagster as dg
 import polars as pl
-from dagster_shared.serdes import serialize_value
 from deltalake.exceptions import TableNotFoundError
 
 from curation_assets.home import OpenHome
@@ -24,6 +21,7 @@ from curation_assets.raw_videos.takedowns import take_down
 from curation_assets.refresh import data_version
 from curation_assets.releases import PARTITION as RELEASES
 from curation_assets.releases import all_releases
+from curation_assets.run_records import runs_quoting, still_quoting
 from curation_assets.stage_asset import DATA_VERSION_TAG
 from curation_assets.tables import SOURCE_FILES, TABLES, TRAINING_SET, Table
 from curation_assets.trace import holds
@@ -32,12 +30,6 @@ from resources.delta_redaction import Holds, held_in, redact, redact_files
 _NOT_OF_VIDEOS = ("training_set", "takedowns", "prompts", "beautified_prompts")
 OF_VIDEO = tuple(table for name, table in TABLES.items() if name not in (*_NOT_OF_VIDEOS, SOURCE_FILES.name))
 MEDIA = ("frames", "clips")
-UNFINISHED = (
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.CANCELING,
-)
 _VERSION_TAGS = ("dagster/code_version", "dagster/input_data_version/")
 
 
@@ -82,7 +74,7 @@ def holdings(home: OpenHome, video: Item, instance: dg.DagsterInstance | None) -
     found.exports = [path for path in _exports(home) if _quotes(home, path, video.id)]
     found.releases = [release["release"] for release in all_releases(home.store) if holds(home, release, video)]
     if instance is not None:
-        found.runs, found.runs_under_way = _runs_quoting(instance, _needles(video, found.names))
+        found.runs, found.runs_under_way = runs_quoting(instance, _needles(video, found.names))
     return found
 
 
@@ -110,7 +102,7 @@ def forget(home: OpenHome, video: Item, reason: str | None, instance: dg.Dagster
     _forget_table(home, SOURCE_FILES, video, done)
     if instance is not None:
         _tell(instance, home, SOURCE_FILES, None)
-        _scrub(instance, _needles(video, names), done)
+        done.left += still_quoting(instance, _needles(video, names))
     return done
 
 
@@ -241,21 +233,8 @@ def _without(path: str, data: bytes, video_id: str) -> bytes | None:
 # --- Dagster's records -------------------------------------------------------------------------------------------
 
 
-def _runs_quoting(instance: dg.DagsterInstance, needles: Sequence[bytes]) -> tuple[list[str], list[str]]:
-    """Ended runs whose records quote the video; and those under way, which may."""
-    ended, under_way = [], []
-    for run in instance.get_runs():
-        if run.status in UNFINISHED:
-            under_way.append(run.run_id)
-        text = json.dumps(dict(run.run_config), default=str) + json.dumps(dict(run.tags))
-        events = (serialize_value(event) for event in instance.all_logs(run.run_id))
-        if any(needle in part.encode() for part in (text, *events) for needle in needles):
-            ended.append(run.run_id)
-    return [run for run in ended if run not in under_way], under_way
-
-
 def _delete_runs(instance: dg.DagsterInstance, needles: Sequence[bytes], done: Takedown) -> int:
-    quoting, under_way = _runs_quoting(instance, needles)
+    quoting, under_way = runs_quoting(instance, needles)
     for run_id in quoting:
         instance.compute_log_manager.delete_logs(prefix=[run_id, "compute_logs"])
         instance.delete_run(run_id)
@@ -291,24 +270,3 @@ def _tell(instance: dg.DagsterInstance, home: OpenHome, table: Table, shard: str
             },
         )
     )
-
-
-def _scrub(instance: dg.DagsterInstance, needles: Sequence[bytes], done: Takedown) -> None:
-    """SQLite keeps the bytes of deleted rows until it is told to let go; what still quotes the video is reported."""
-    if not instance.is_persistent:
-        return
-    for path in sorted(Path(instance.root_directory).rglob("*")):
-        if not path.is_file() or not _contains(path, needles):
-            continue
-        if path.suffix == ".db":
-            with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=30)) as database:
-                database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                database.execute("VACUUM")
-                database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        if path.exists() and _contains(path, needles):
-            done.left.append(f"Dagster's records in {path} still quote it")
-
-
-def _contains(path: Path, needles: Sequence[bytes]) -> bool:
-    data = path.read_bytes()
-    return any(needle in data for needle in needles)

@@ -11,10 +11,8 @@ from resources.calls import Call, as_rows, result_of, run_call
 from resources.devices import release_memory
 from resources.errors import InputError
 from resources.files import Files
-from resources.networks import Arrays, NetworkEngine, in_batches
+from resources.networks import Arrays, NetworkEngine, in_batches, samples
 from resources.workers import WorkerPool, available_cores
-
-PREPARED_SHARE = 4  # clips prepared ahead, as a share of the frames of a batch: two batches or so of nine frames each
 
 
 @cache
@@ -65,8 +63,8 @@ class Tools:
         """Run the networks of `engines` here, over batches of what `prepare` makes of units in the workers meanwhile.
 
         `prepare`, a top-level function, gets `engine` and the keyword arguments that `arguments` makes from a unit;
-        `row` makes the row of the unit's own features. All engines are opened before the first is run. Only a few
-        batches are prepared ahead, so memory doesn't grow with the shard.
+        `row` makes the row of the unit's own features. All engines are opened before the first is run. While a batch
+        runs about one is prepared, so memory doesn't grow with the shard.
         """
         try:
             for unit, name, features in self._features(prepare, work, engines, arguments):
@@ -88,8 +86,8 @@ class Tools:
                 Call(unit.unit, name, prepare, {"engine": engines[name], **arguments(unit)})
                 for unit in units[name].values()
             ]
-            ahead = self.pool.workers + networks.batch // PREPARED_SHARE
-            for call, features in in_batches(self.pool.map(result_of, calls, ahead), networks):
+            prepared = self.pool.map(result_of, calls, networks.batch, samples)
+            for call, features in in_batches(prepared, networks):
                 yield units[name][call.unit], name, features
 
     def rows_here(self, function: Callable[[Row], Row | list[Row]], work: Iterable[Work]) -> Iterator[Done]:

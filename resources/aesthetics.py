@@ -14,6 +14,7 @@ from typing import Any
 
 from resources.checkpoints import WeightsFile
 from resources.devices import batch_size
+from resources.errors import Need
 from resources.image_towers import ImageTower
 from resources.networks import Arrays, OpenNetworks, Pictures
 
@@ -30,6 +31,9 @@ class AestheticPredictor:
     def identity(self) -> dict[str, str]:
         tower = self.tower.identity()
         return {**tower, "revision": f"{tower['revision']}, head {self.head.mark()}"}
+
+    def needs(self) -> list[Need]:
+        return [*self.tower.needs(), self.head.path]
 
     def prepare(self, pictures: Pictures) -> Arrays:
         return self.tower.prepare(pictures)

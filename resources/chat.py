@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from resources.errors import EngineUnavailable, InputError, TransientError
-from resources.text import in_unicode, one_line
+from resources.text import in_unicode, one_line, without_login
 
 if TYPE_CHECKING:
     import openai
@@ -88,11 +88,12 @@ class ChatClient:
     setting: str = "chat.base_url"
     remedy: str = "start the server, then refresh again"
     _key: str | None = field(init=False, repr=False, compare=False, default=None)
-    _login: tuple[str, str] | None = field(init=False, repr=False, compare=False, default=None)
+    _login: tuple[str, str] | None = field(repr=False, compare=False, default=None)
+    """taken out of `base_url`; not `init=False`, since a copy by `dataclasses.replace` needs it"""
 
     def __post_init__(self) -> None:
         """Raises EngineUnavailable when the named variable holds no key."""
-        object.__setattr__(self, "_login", _login(self.base_url))
+        object.__setattr__(self, "_login", _login(self.base_url) or self._login)
         object.__setattr__(self, "base_url", without_login(self.base_url))
         if self.api_key_env:
             key = os.environ.get(self.api_key_env, "")
@@ -376,12 +377,6 @@ def _is_loopback(url: str) -> bool:
 def _login(url: str) -> tuple[str, str] | None:
     parts = urlsplit(url)
     return None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
-
-
-def without_login(url: str) -> str:
-    """The URL without user and password, to be shown."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def text_part(text: str) -> dict[str, Any]:

@@ -21,10 +21,11 @@ REQUEST_FIELDS: Mapping[str, Mapping[str, Any]] = {
 
 SERVER_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     # One tile a picture, as EasyAnimate; of up to 12, eight frames overrun its context of 8192 tokens. In a request
-    # (mm_processor_kwargs) vLLM 0.32 fails at it for checkpoints with a Qwen.
+    # (mm_processor_kwargs) vLLM 0.32 takes it only if told to trust those, and fails at it for checkpoints with a Qwen.
+    r"internvl.*-hf$": ('--mm-processor-kwargs={"max_patches": 1}',),
     r"internvl": ('--hf-overrides={"max_dynamic_patch": 1}',),
 }
-"""Pattern in a model's name -> arguments of vLLM's server."""
+"""Pattern in a model's name -> arguments of a vLLM server that is sent a video's frames as pictures."""
 
 
 def request_fields(model: str, own: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,16 +5,19 @@ import os
 import re
 import tempfile
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
+from weakref import WeakValueDictionary
 
-from resources.devices import data_type, moved, open_device
-from resources.errors import EngineUnavailable
+from resources.devices import at_precision, data_type, moved, open_device, require_device
+from resources.errors import EngineUnavailable, Need
 from resources.packages import package_version
-from resources.text import one_line
+from resources.text import one_line, without_login
 
 _HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 _READ_BY_LOADERS = {".json", ".txt", ".model", ".safetensors", ".bin", ".pt", ".pth"}
@@ -22,61 +25,139 @@ _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth"}
 _MARK_BLOCKS = 256
 _MARK_BLOCK_BYTES = 4096
 _SAID_CHARACTERS = 200
+_IN_USE: WeakValueDictionary[tuple[str, ...], Any] = WeakValueDictionary()
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether a source is no local folder but a model's name on the hub."""
+    return _HUB_ID.fullmatch(source) is not None and not Path(source).expanduser().is_dir()
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A model in transformers' layout, and how it is to run. `setting` is the section of the settings it comes from."""
+class ModelFiles(ABC):
+    """Files of a model in transformers' layout: in a local folder, or on the hub at a revision."""
+
+    FIELD: ClassVar[str] = "source"
+    FILES: ClassVar[tuple[str, ...]] = ()
+    """what to download; empty: all there is"""
+    SIGNS: ClassVar[tuple[str, ...]]
+    """one of these is in the hub's cache where the files were downloaded"""
 
     setting: str
+    """section of the settings, whose `FIELD` names them"""
     published: str
-    """hub id of the published weights, which stands for them in rows whatever folder they are read from"""
+    """hub id of the published model, which stands for it in rows whatever folder it is read from"""
     source: str
     """a local folder, or a hub id"""
     revision: str = ""
     """the hub's commit or tag; of a folder any text"""
-    precision: str = "fp32"
-    device: str = "auto"
-    batch_frames: int = 0
 
     @property
     def folder(self) -> Path | None:
         """The local folder; null where the source is a hub id."""
-        path = Path(self.source).expanduser()
-        return path if path.is_dir() or not _HUB_ID.fullmatch(self.source) else None
+        return None if is_hub_id(self.source) else Path(self.source).expanduser()
 
     def identity(self) -> dict[str, str]:
         """`model` and `revision` of rows: the published name or hub id, the revision, a folder's content mark.
 
         Nothing is loaded. Raises EngineUnavailable where the folder lacks a file that loading needs.
         """
-        model, revision = self.source, self.revision or "main"
         if folder := self.folder:
             self._require_files(folder)
-            model, revision = self.published, f"{self.revision} {content_mark(folder)}".lstrip()
-        return {"model": model, "revision": revision if self.precision == "fp32" else f"{revision} {self.precision}"}
+            return {"model": self.published, "revision": f"{self.revision} {content_mark(folder)}".lstrip()}
+        return {"model": self.source, "revision": self.revision}
+
+    def require(self) -> None:
+        """Raises EngineUnavailable where the files are neither here nor to be had from the hub; gets none."""
+        self._attempt(self._ask_the_hub if self.folder is None else lambda: None)
+
+    def _ask_the_hub(self) -> None:
+        package_version("transformers")
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
+        cached = (try_to_load_from_cache(self.source, name, revision=self.revision) for name in self.SIGNS)
+        if not any(isinstance(path, str) for path in cached):
+            get_hf_file_metadata(hf_hub_url(self.source, "config.json", revision=self.revision))
 
     def _require_files(self, folder: Path) -> None:
-        if not (folder / "config.json").is_file():
-            raise self.unavailable(f"{self.source} holds no config.json")
-        if not any(path.suffix in _WEIGHTS for path in folder.iterdir()):
-            raise self.unavailable(f"{self.source} holds no weights (*.safetensors or pytorch_model.bin)")
+        if lacking := self._lacking(folder):
+            raise self.unavailable(f"{self.source} holds no {lacking}")
+
+    @abstractmethod
+    def _lacking(self, folder: Path) -> str | None:
+        """Which files that loading needs are not in the folder."""
 
     def unavailable(self, why: str) -> EngineUnavailable:
-        """The error that says why, and the command that gets the published weights."""
+        """The error that says why, and the command that gets the published files."""
+        setting = f"{self.setting}.{self.FIELD}"
+        model, place, then = self.published, self.source, ""
         if self.folder is None:
-            remedy = f"hf download {self.source} --local-dir FOLDER, then {self.setting}.source: FOLDER"
-        else:
-            remedy = f"hf download {self.published} --local-dir {self.source}"
-        return EngineUnavailable(one_line(f"{self.setting}.source: {why}; get it by: {remedy}"))
+            model, place, then = self.source, "FOLDER", f", then {setting}: FOLDER"
+        remedy = " ".join(("hf download", model, *self.FILES, "--local-dir", place))
+        return EngineUnavailable(one_line(f"{setting}: {why}; get it by: {remedy}{then}"))
+
+    def load_part(self, part_class: str) -> Any:
+        """A tokenizer, image processor or configuration of the model, by its class in transformers."""
+        part = getattr(_transformers(), part_class)
+        return self._attempt(lambda: part.from_pretrained(**self.arguments()))
+
+    def arguments(self) -> dict[str, Any]:
+        """What transformers' `from_pretrained` is told; a folder is never looked for on the hub."""
+        folder = self.folder
+        if folder is None:
+            return {"pretrained_model_name_or_path": self.source, "revision": self.revision}
+        return {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
+
+    def _attempt(self, load: Callable[[], Any]) -> Any:
+        """What `load` returns; whatever the libraries raise about files is one kind of failure."""
+        try:
+            if self.folder is not None:
+                self._require_files(self.folder)
+            return load()
+        except EngineUnavailable:
+            raise
+        except Exception as failure:
+            said = one_line(str(failure), _SAID_CHARACTERS)
+            raise self.unavailable(f"{self.source} can't be loaded ({type(failure).__name__}: {said})") from failure
+
+
+@dataclass(frozen=True)
+class Checkpoint(ModelFiles):
+    """A network, and how it is to run."""
+
+    SIGNS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+
+    precision: str = "fp32"
+    device: str = "auto"
+    batch_frames: int = 0
+
+    def identity(self) -> dict[str, str]:
+        known = super().identity()
+        return {**known, "revision": at_precision(known["revision"], self.precision)}
+
+    def needs(self) -> list[Need]:
+        return [self.require, partial(require_device, self.device, self.setting)]
+
+    def _lacking(self, folder: Path) -> str | None:
+        if not (folder / "config.json").is_file():
+            return "config.json"
+        has_weights = any(path.suffix in _WEIGHTS for path in folder.iterdir())
+        return None if has_weights else "weights (*.safetensors or pytorch_model.bin)"
 
     def load(self, network_class: str, kinds: Sequence[str]) -> Any:
-        """The network of a class of transformers on its device, for inference.
+        """The network of a class of transformers on its device, for inference; shared while somebody holds it.
 
         `kinds` are the `model_type`s of configurations that the class can be loaded from. Raises EngineUnavailable
         for a missing package or device, another kind of model, and weights that are missing, damaged or incomplete.
         """
-        library = self._transformers()
+        weights = (network_class, self.device, *self.identity().values())
+        network = _IN_USE.get(weights)
+        if network is None:
+            network = _IN_USE[weights] = self._load(network_class, kinds)
+        return network
+
+    def _load(self, network_class: str, kinds: Sequence[str]) -> Any:
+        library = _transformers()
         device = open_device(self.device, self.setting)
         found = self._attempt(lambda: library.PretrainedConfig.get_config_dict(**self.arguments()))[0]
         if found.get("model_type") not in kinds:
@@ -91,39 +172,16 @@ class Checkpoint:
             raise self.unavailable(f"{self.source} lacks {len(lacking)} weights of {network_class}, e.g. {lacking[0]}")
         return moved(network.eval(), device, self.setting)
 
-    def load_part(self, part_class: str) -> Any:
-        """A tokenizer or image processor of the checkpoint, by its class in transformers."""
-        part = getattr(self._transformers(), part_class)
-        return self._attempt(lambda: part.from_pretrained(**self.arguments()))
 
-    def arguments(self) -> dict[str, Any]:
-        """What transformers' `from_pretrained` is told; a folder is never looked for on the hub."""
-        folder = self.folder
-        if folder is None:
-            return {"pretrained_model_name_or_path": self.source, "revision": self.revision or "main"}
-        return {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
+def _transformers() -> Any:
+    package_version("torch")
+    package_version("transformers")
+    import transformers
 
-    def _transformers(self) -> Any:
-        package_version("torch")
-        package_version("transformers")
-        import transformers
-
-        logging: Any = transformers.logging
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        return transformers
-
-    def _attempt(self, load: Callable[[], Any]) -> Any:
-        """What `load` returns; whatever the libraries raise about files is one kind of failure."""
-        try:
-            if self.folder is not None:
-                self._require_files(self.folder)
-            return load()
-        except EngineUnavailable:
-            raise
-        except Exception as failure:
-            said = one_line(str(failure), _SAID_CHARACTERS)
-            raise self.unavailable(f"{self.source} can't be loaded ({type(failure).__name__}: {said})") from failure
+    logging: Any = transformers.logging
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    return transformers
 
 
 def content_mark(path: Path) -> str:
@@ -194,7 +252,8 @@ class WeightsFile:
         if url := self.source if self._is_url else self.published:
             unpack = f" && unzip {url.rpartition('/')[2]}" if url.endswith(".zip") else ""
             remedy = f"get it by: curl -fLO {url}{unpack}; {remedy}"
-        return EngineUnavailable(one_line(f"{self.setting}: {self.source}: {why}; {remedy} in the settings"))
+        said = f"{self.setting}: {self.source}: {why}; {remedy} in the settings"
+        return EngineUnavailable(one_line(without_login(said)))
 
     @property
     def _is_url(self) -> bool:
@@ -218,22 +277,23 @@ class WeightsFile:
             return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == self.md5
 
     def _download(self, path: Path) -> None:
-        """Under another name until it is whole, so that a broken download is never taken for the file."""
+        """In a folder of its own until it is whole, so that a broken download is never taken for the file."""
         import httpx
 
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with (
-                tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part,
-                httpx.stream("GET", self.source, follow_redirects=True, timeout=60) as answer,
-            ):
-                answer.raise_for_status()
-                for chunk in answer.iter_bytes():
-                    part.write(chunk)
-            if self.source.endswith(".zip"):
-                with zipfile.ZipFile(part.name) as archive:
-                    Path(part.name).write_bytes(archive.read(path.name))
-            os.replace(part.name, path)
-        except (httpx.HTTPError, zipfile.BadZipFile, KeyError) as failure:
-            os.unlink(part.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                part = Path(folder) / path.name
+                with (
+                    part.open("wb") as file,
+                    httpx.stream("GET", self.source, follow_redirects=True, timeout=60) as answer,
+                ):
+                    answer.raise_for_status()
+                    for chunk in answer.iter_bytes():
+                        file.write(chunk)
+                if self.source.endswith(".zip"):
+                    with zipfile.ZipFile(part) as archive:
+                        part.write_bytes(archive.read(path.name))
+                os.replace(part, path)
+        except (httpx.HTTPError, httpx.InvalidURL, zipfile.BadZipFile, KeyError, OSError) as failure:
             raise self.unavailable(f"it can't be downloaded ({type(failure).__name__}: {failure})") from None

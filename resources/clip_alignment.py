@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resources.checkpoints import Checkpoint
+from resources.errors import Need
 from resources.image_towers import ImageTower, unit_vectors
 from resources.networks import Arrays, OpenNetworks, Pictures
 
@@ -38,6 +39,9 @@ class ClipAlignment:
     def identity(self) -> dict[str, str]:
         return self.checkpoint.identity()
 
+    def needs(self) -> list[Need]:
+        return self.checkpoint.needs()
+
     def prepare(self, pictures: Pictures, caption: str) -> Arrays:
         tokens = _tokenizer(self.checkpoint)(
             caption, truncation=True, max_length=TOKENS, padding="max_length", return_tensors="np"
@@ -47,7 +51,7 @@ class ClipAlignment:
     def open(self) -> OpenNetworks:
         import torch
 
-        _tokenizer(self.checkpoint)
+        self._require_vocabulary()
         pictures = self._tower.open()
         text = self.checkpoint.load("CLIPTextModelWithProjection", ("clip",))
 
@@ -59,6 +63,14 @@ class ClipAlignment:
             return embedded
 
         return OpenNetworks((*pictures.networks, embed), pictures.batch)
+
+    def _require_vocabulary(self) -> None:
+        """transformers makes a tokenizer without words of a folder that has no vocabulary."""
+        found, wanted = len(_tokenizer(self.checkpoint)), self.checkpoint.load_part("CLIPTextConfig").vocab_size
+        if found != wanted:
+            raise self.checkpoint.unavailable(
+                f"the tokenizer there has {found} tokens, where the weights have {wanted}"
+            )
 
     def score(self, pictures: NDArray[np.float32], caption: NDArray[np.float32]) -> tuple[float, list[float]]:
         cosines = unit_vectors(pictures) @ unit_vectors(caption)[0]

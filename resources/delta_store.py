@@ -3,7 +3,7 @@
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,10 @@ PARTITION = "shard"
 _CREATE_ATTEMPTS = 12
 _CHANGE_ATTEMPTS = 20
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_PROPERTIES = {
+PROPERTIES = {
     "delta.enableExpiredLogCleanup": "false",  # else versions of a month ago become unreadable
     "delta.checkpointInterval": "10",  # to open a table is to read the commits since; two requests each from a store
+    "delta.dataSkippingNumIndexedCols": "0",  # else each opening reads the smallest and largest texts of all shards
 }
 _COMMIT_RETRIES = 100  # of commits by writers of other shards, which delta-rs sees don't conflict
 _OBJECT_STORE = {"retry_timeout": "30s", "connect_timeout": "5s"}  # else it tries an address for 3 minutes
@@ -76,7 +77,7 @@ class DeltaStore:
                     schema=_delta_schema(schema),
                     partition_by=[PARTITION],
                     mode="error",
-                    configuration=_PROPERTIES,
+                    configuration=PROPERTIES,
                     storage_options=self._options,
                     commit_properties=CommitProperties(max_commit_retries=0),  # else the second to come changes it
                 )
@@ -110,24 +111,29 @@ class DeltaStore:
         with self._reaching(handle.table_uri.rstrip("/").rpartition("/")[2]):
             return self.scan(handle, shard).select(columns).collect()
 
-    def replace(self, handle: DeltaTable, rows: pl.DataFrame, shard: str | None, note: Mapping[str, str]) -> int:
-        """Put `rows` in the place of the shard's rows (None: of all rows), in one commit; returns the version.
+    def replace(
+        self, handle: DeltaTable, rows: pl.DataFrame, shard: str | Collection[str], note: Mapping[str, str]
+    ) -> int:
+        """Put `rows` in the place of the rows of a shard, or of several, in one commit; returns the version.
 
-        Nothing outside the shard can change: the predicate is part of every write, the first one too.
-        Raises Conflict when another writer changed the same rows since `handle` was opened, OSError when the table
-        can't be written; it is as before then.
+        Nothing outside the shards can change: the predicate is part of every write, the first one too.
+        Raises Conflict when another writer changed the shard since `handle` was opened (of several shards: anything
+        in the table, since what goes where depends on all rows), OSError when the table can't be written; it is as
+        before then.
         """
-        if shard is not None and not rows.get_column(PARTITION).eq(shard).all():
+        shards = [shard] if isinstance(shard, str) else sorted(shard)
+        if not rows.get_column(PARTITION).is_in(shards).all():
             raise ValueError(f"rows of another shard in a write of {shard!r}")
-        # "true", not none: delta-rs looks for conflicts only among rows that a predicate names
-        predicate = "true" if shard is None else f"{PARTITION} = '{shard.replace(chr(39), chr(39) * 2)}'"
+        quoted = ", ".join(f"'{name.replace(chr(39), chr(39) * 2)}'" for name in shards)
         try:
             write_deltalake(
                 handle,
                 rows,
                 mode="overwrite",
-                predicate=predicate,
-                commit_properties=CommitProperties(max_commit_retries=_COMMIT_RETRIES, custom_metadata=dict(note)),
+                predicate=f"{PARTITION} IN ({quoted})",
+                commit_properties=CommitProperties(
+                    max_commit_retries=_COMMIT_RETRIES if isinstance(shard, str) else 0, custom_metadata=dict(note)
+                ),
             )
         except CommitFailedError as failure:
             raise Conflict(str(failure).splitlines()[0]) from None
@@ -141,11 +147,11 @@ class DeltaStore:
         self,
         table: str,
         schema: pl.Schema,
-        shard: str | None,
+        shard: str,
         edit: Callable[[pl.DataFrame], pl.DataFrame],
         note: Mapping[str, str],
     ) -> Changed:
-        """Put what `edit` makes of the shard's rows (None: of all rows) in their place; no commit where it is the same.
+        """Put what `edit` makes of the shard's rows in their place; no commit where it is the same.
 
         On a conflict the rows are read and edited again. Raises TransientError where others keep changing them, and
         OSError as `replace`.
@@ -161,7 +167,7 @@ class DeltaStore:
             except Conflict:
                 continue
         raise TransientError(
-            f"{table}{f' {shard}' if shard else ''}: others changed its rows {_CHANGE_ATTEMPTS} times meanwhile; stop "
+            f"{table} {shard}: others changed its rows {_CHANGE_ATTEMPTS} times meanwhile; stop "
             "their runs and try again"
         )
 
@@ -189,8 +195,8 @@ class DeltaStore:
                     if missing:
                         handle.alter.add_columns(missing)
                         added += [field.name for field in missing]
-                    if not _PROPERTIES.items() <= handle.metadata().configuration.items():
-                        handle.alter.set_table_properties(_PROPERTIES)
+                    if not PROPERTIES.items() <= handle.metadata().configuration.items():
+                        handle.alter.set_table_properties(PROPERTIES)
                 return added
             except Conflict:
                 time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 5)))

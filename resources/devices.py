@@ -4,10 +4,21 @@ import sys
 from typing import Any
 
 from resources.errors import EngineUnavailable
+from resources.packages import package_version
 from resources.workers import available_cores
 
 _DATA_TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _BATCH_ON_GPU = 64
+
+
+def require_device(name: str, setting: str) -> None:
+    """Raises EngineUnavailable where the device that `name` means isn't there; torch is imported for a GPU alone."""
+    package_version("torch")
+    if name.startswith("cuda"):
+        import torch
+
+        if int(name.partition(":")[2] or 0) >= torch.cuda.device_count():
+            raise _not_there(name, setting)
 
 
 def open_device(name: str, setting: str) -> Any:
@@ -18,17 +29,25 @@ def open_device(name: str, setting: str) -> Any:
     import torch
 
     torch.set_num_threads(available_cores())
+    # TF32, cuDNN's default, keeps 10 bits of mantissa, so fp32's figures would move; no engine has the flags alone
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError):
-        there = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
-        raise EngineUnavailable(
-            f"{setting}.device: {name} can't be used; this torch sees {', '.join(there)}: use one of them or auto"
-        ) from None
+        raise _not_there(name, setting) from None
     return device
+
+
+def _not_there(name: str, setting: str) -> EngineUnavailable:
+    import torch
+
+    there = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
+    return EngineUnavailable(
+        f"{setting}.device: {name} can't be used; this torch sees {', '.join(there)}: use one of them or auto"
+    )
 
 
 def moved(network: Any, device: Any, setting: str) -> Any:
@@ -48,6 +67,11 @@ def data_type(precision: str) -> Any:
     import torch
 
     return getattr(torch, _DATA_TYPES[precision])
+
+
+def at_precision(revision: str, precision: str) -> str:
+    """A revision of weights as rows hold it: with the precision they run in, where it isn't their own."""
+    return revision if precision == "fp32" else f"{revision} {precision}"
 
 
 def batch_size(asked: int, device: Any) -> int:

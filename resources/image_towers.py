@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from resources.checkpoints import Checkpoint
 from resources.devices import batch_size
+from resources.errors import Need
 from resources.networks import Arrays, Network, OpenNetworks, Pictures
 
 
@@ -58,6 +59,9 @@ class ImageTower:
 
     def identity(self) -> dict[str, str]:
         return self.checkpoint.identity()
+
+    def needs(self) -> list[Need]:
+        return self.checkpoint.needs()
 
     def prepare(self, pictures: Pictures) -> Arrays:
         """(N, 3, height, width) bytes, resized and cropped as the checkpoint's processor says."""

@@ -82,8 +82,11 @@ def decode_image(file: Any, max_pixels: int) -> StillImage:
 
 def shows(data: bytes, rgb: NDArray[np.uint8]) -> bool:
     """Whether a reader that opens the file and takes its RGB, and does no more, sees `rgb`: trainers are such."""
-    with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        return np.array_equal(np.asarray(image.convert("RGB")), rgb)
+    try:
+        with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return np.array_equal(np.asarray(image.convert("RGB")), rgb)
+    except Exception:  # as above; what can't be read shows nothing
+        return False
 
 
 def png(rgb: NDArray[np.uint8]) -> bytes:

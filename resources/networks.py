@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.errors import InputError, TransientError
+from resources.errors import InputError, Need, TransientError
 
 Pictures = Sequence[NDArray[np.uint8]]
 """RGB, height x width x 3."""
@@ -37,6 +37,9 @@ class NetworkEngine(Protocol):
 
     def identity(self) -> dict[str, str]:
         """`model` and `revision` of each row, known without torch. Raises EngineUnavailable where files are missing."""
+
+    def needs(self) -> list[Need]:
+        """Weights, packages and device. None is loaded, but a file that is named by URL is downloaded."""
 
     def open(self) -> OpenNetworks:
         """Load the weights onto the device. Raises EngineUnavailable, before any work, for whatever is missing."""
@@ -74,18 +77,23 @@ def in_batches(
     """
     runs = [_Halving(network, opened.batch) for network in opened.networks]
     waiting: list[tuple[Key, Arrays]] = []
-    samples = 0
+    held = 0
     for key, arrays in prepared:
         if isinstance(arrays, Exception):
             yield key, arrays
             continue
-        if waiting and (samples + len(arrays[0]) > opened.batch or _shapes(arrays) != _shapes(waiting[0][1])):
+        if waiting and (held + samples(arrays) > opened.batch or _shapes(arrays) != _shapes(waiting[0][1])):
             yield from _features(waiting, runs)
-            waiting, samples = [], 0
+            waiting, held = [], 0
         waiting.append((key, arrays))
-        samples += len(arrays[0])
+        held += samples(arrays)
     if waiting:
         yield from _features(waiting, runs)
+
+
+def samples(arrays: Arrays | Exception) -> int:
+    """How many of a batch's samples were prepared of a clip."""
+    return 0 if isinstance(arrays, Exception) else len(arrays[0])
 
 
 def _shapes(arrays: Arrays) -> list[tuple[int, ...]]:
@@ -104,7 +112,8 @@ def _features(
         if all(np.isfinite(part).all() for part in features):
             yield key, (*features, *arrays[len(runs) :])
         else:
-            yield key, InputError("the network's output is not finite: precision fp16 overflows; use bf16 or fp32")
+            why = "fp16 overflows, use bf16 or fp32; or the weights are damaged"
+            yield key, InputError(f"the network's output is not finite: {why}")
 
 
 class _Halving:

@@ -5,6 +5,7 @@ import re
 MESSAGE_CHARACTERS = 1000
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")  # also what turns text around
+_LOGIN = re.compile(r"(?<=://)[^/\s]*@")
 
 
 def one_line(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
@@ -21,6 +22,11 @@ def without_controls(text: str) -> str:
 def printable(text: str) -> str:
     """Every character that does not print as a question mark, so that none goes unseen; a file name could use them."""
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def without_login(text: str) -> str:
+    """A URL, or a text with URLs, without user and password, to be shown."""
+    return _LOGIN.sub("", text)
 
 
 def in_unicode(text: str) -> str:

@@ -99,6 +99,16 @@ def vllm_server(vllm: VllmServer, say: Say) -> Iterator[str]:
             say(f"{vllm.setting}: vLLM's server of {vllm.name} ended in mid-step; {words}")
 
 
+def require_vllm(vllm: VllmServer) -> None:
+    """Raises EngineUnavailable where the environment has no vLLM, or sees fewer GPUs than the model is split over."""
+    visible = _visible_gpus(vllm)
+    if vllm.gpus > visible:
+        raise EngineUnavailable(
+            f"{vllm.setting}.gpus: {vllm.gpus} can't be used; the torch of {vllm.python} sees {visible}: use as many, "
+            "or 0 for all it sees"
+        )
+
+
 def _visible_gpus(vllm: VllmServer) -> int:
     """How many GPUs the torch of vLLM's environment sees; CUDA_VISIBLE_DEVICES is respected."""
     try:

@@ -5,6 +5,7 @@ that hangs, crashes or is killed costs its one item; a new one takes its place.
 """
 
 import atexit
+import math
 import os
 import pickle
 import queue
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 from resources.errors import TransientError
@@ -27,9 +29,17 @@ Result = TypeVar("Result")
 _HEADER = struct.Struct("!Q")
 
 
-def available_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0))
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_cores(cgroup: Path = _CGROUP) -> int:
+    """Cores this process may use: those it may run on, but no more than its container's CPU quota (cgroup v2) fills."""
+    cores = len(os.sched_getaffinity(0))
+    with suppress(FileNotFoundError):
+        quota, period = (cgroup / "cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, math.ceil(int(quota) / int(period)))
+    return cores
 
 
 class _Died(Exception):
@@ -106,25 +116,42 @@ class WorkerPool:
         atexit.register(self.close)
 
     def map(
-        self, function: Callable[[Item], Result], items: Iterable[Item], ahead: int = sys.maxsize
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        ahead: int = sys.maxsize,
+        size: Callable[[Result | Exception], int] = lambda _: 1,
     ) -> Iterator[tuple[Item, Result | Exception]]:
         """Yield each item with its result or the exception it ended in, as they finish (in any order).
 
-        At most `ahead` items are being worked on or wait to be yielded. Raises what `items` raises and what keeps an
-        item from being sent. An iterator that is left early stops the workers that are in the middle of an item.
+        No item is begun while results of a summed `size` of `ahead` or more wait to be yielded. Raises what `items`
+        raises and what keeps an item from being sent. An iterator that is left early stops the workers that are in the
+        middle of an item.
         """
         feed = iter(items)
         feed_lock = threading.Lock()
         done: queue.SimpleQueue[tuple[Item, Result | Exception] | BaseException | None] = queue.SimpleQueue()
         stopped = threading.Event()
-        places = threading.Semaphore(ahead)
+        waiting = 0
+        change = threading.Condition()
+
+        def count(difference: int) -> None:
+            nonlocal waiting
+            with change:
+                waiting += difference
+                change.notify_all()
+
+        def finish(item: Item, result: Result | Exception) -> None:
+            count(size(result))
+            done.put((item, result))
 
         def serve() -> None:
             worker: _Worker | None = None
             ended: BaseException | None = None
             try:
                 while not stopped.is_set():
-                    places.acquire()
+                    with change:
+                        change.wait_for(lambda: stopped.is_set() or waiting < ahead)
                     with feed_lock:
                         item = _END if stopped.is_set() else next(feed, _END)
                     if item is _END:
@@ -133,16 +160,15 @@ class WorkerPool:
                     if stopped.is_set():
                         break
                     try:
-                        done.put((item, worker.run(function, item, self.item_timeout_s)))
+                        finish(item, worker.run(function, item, self.item_timeout_s))
                     except (_Died, TimeoutError) as failure:
                         lost, worker = worker, None
                         self._discard(lost)
-                        done.put((item, self._explain(lost, failure)))
+                        finish(item, self._explain(lost, failure))
             except BaseException as failure:
                 ended = failure
             if worker:
                 self._give_back(worker, stopped)
-            places.release()
             done.put(ended)
 
         threads = [threading.Thread(target=serve, daemon=True) for _ in range(self.workers)]
@@ -157,11 +183,11 @@ class WorkerPool:
                 if finished is None:
                     running -= 1
                 else:
-                    places.release()
+                    count(-size(finished[1]))
                     yield finished
         finally:
             stopped.set()
-            places.release(len(threads))
+            count(0)  # wakes those that wait for room
             self._stop_busy(stopped)
             for thread in threads:
                 thread.join()

@@ -4,10 +4,13 @@ import pytest
 
 LONGEST = (  # goes with `--no-loadscope-reorder`: xdist would start those with the most tests
     "tests/faults/test_kills.py",
+    "tests/kubernetes/test_pod_faults.py",
+    "tests/kubernetes/test_launch.py",
     "tests/object_store/test_store_faults.py",
     "tests/pipeline/test_changes.py",
     "tests/object_store/test_remote_job.py",
     "tests/faults/test_daemon.py",
+    "tests/postgres/test_postgres.py",
     "tests/faults/test_disk_files_and_clock.py",
     "tests/training_set/test_releases.py",
     "tests/faults/test_chat_server.py",

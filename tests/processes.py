@@ -34,8 +34,8 @@ def groups_of(parent: int) -> list[int]:
     return [process for process in processes if f"/process_group.py {parent} " in command(process)]
 
 
-def wait_until(condition: Callable[[], bool], what: str, limit_s: float = LIMIT_S) -> None:
+def wait_until(condition: Callable[[], bool], what: str, limit_s: float = LIMIT_S, every_s: float = 0.01) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, f"not within {limit_s:.0f} s: {what}"
-        time.sleep(0.01)
+        time.sleep(every_s)

@@ -12,7 +12,7 @@ import pytest
 from curation_assets.home import FORMAT, MARKER, open_home
 from curation_assets.settings import SettingsError
 from curation_assets.tables import FRAMES, MOTION_SCORES, TRAINING_SET
-from resources.delta_store import Conflict, DeltaStore
+from resources.delta_store import PROPERTIES, Conflict, DeltaStore
 from tests import toy_stages as toy
 
 LACKS = {"frames": ["frames_sha256", "frames_size_bytes"], "motion_scores": ["pair_frames"]}
@@ -67,6 +67,15 @@ def test_an_older_home_gets_the_columns_it_lacks_and_keeps_its_rows(old: Path) -
     assert all(rows.equals(before[name]) for name, rows in rows_of(old).items())
     assert home.store.read(home.store.snapshot("motion_scores"), ["pair_frames"]).null_count().item() == 3
     assert json.loads((old / MARKER).read_text())["format"] == FORMAT
+
+
+def test_tables_of_an_older_home_are_kept_as_new_ones(old: Path) -> None:
+    DeltaStore(str(old)).snapshot("frames").alter.set_table_properties({"delta.checkpointInterval": "100"})
+    (old / MARKER).write_text(json.dumps({"format": FORMAT, "columns": "those of then"}))
+
+    home = open_home(str(old))
+
+    assert PROPERTIES.items() <= home.store.snapshot("frames").metadata().configuration.items()
 
 
 def test_a_refresh_of_an_older_home_computes_nothing_again(old: Path) -> None:

@@ -451,6 +451,21 @@ def test_an_unchanged_library_hashes_nothing_and_writes_no_version(library: Libr
     assert second.data_version == first.data_version
 
 
+def test_a_new_video_rewrites_its_shard_alone(library: Library) -> None:
+    library.limits = Shards(videos_per_shard=2)
+    for number in range(5):
+        library.add(f"{number}.mp4")
+    library.scan()
+    before = set(library.store.snapshot(SOURCE_FILES.name).file_uris())
+
+    library.add("5.mp4")
+    library.scan()
+
+    after = set(library.store.snapshot(SOURCE_FILES.name).file_uris())
+    assert [len(before), len(after), len(after - before)] == [3, 3, 1]
+    assert library.shards()["5.mp4"] == "films-0002"
+
+
 def test_a_changed_column_of_the_listing_is_taken_over_without_hashing(library: Library) -> None:
     library.add("a.mp4")
     listing = library.folder / "listing.csv"

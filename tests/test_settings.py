@@ -1,6 +1,7 @@
 """A settings file is understood or refused with the reason; what can't change a result doesn't look as if it could."""
 
 import math
+import re
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from curation_assets.settings import (
     Bound,
+    Kubernetes,
     Sampling,
     Section,
     Settings,
@@ -155,10 +157,13 @@ def test_an_ordinary_home_is_taken_as_given(home: str, monkeypatch: pytest.Monke
 
 
 def _fields(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every setting with its dotted key; `sources` change no result of a file, and a sampling is one whole."""
+    """Every setting with its dotted key; `sources` change no result of a file, and a sampling is one whole.
+
+    So is a section of which nothing changes a result.
+    """
     for name, field in section.model_fields.items():
         kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not Sampling:
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in (Sampling, Kubernetes):
             yield from _fields(kind, f"{prefix}{name}.")
         elif name != "sources":
             yield prefix + name, field
@@ -206,6 +211,7 @@ def _current(key: str) -> Any:
 
 
 OTHER_VALUES: dict[str, Any] = {
+    "kubernetes": {"gpu_image": "image:1", "steps": {"scenes": {"cpu": 2}}},
     "semantic.sampling": {"method": "keyframe+first"},
     "aesthetic.sampling": {"method": "uniform", "frames": 8},
     "text.sampling": {"method": "mid"},
@@ -264,7 +270,7 @@ def _document(key: str, value: Any) -> dict[str, Any]:
     for part in sections:
         section = section.setdefault(part, {})
     section[name] = value
-    if "selection" in sections[0]:
+    if key.startswith(("selection.", "sample_selection.")):
         slot, engine = sections[1:3]
         document[slot] = {"engines": [engine]}
     if value == "chat":
@@ -331,6 +337,36 @@ def test_a_model_keeps_what_a_file_leaves_out_but_not_the_revision_of_another_so
     assert clip(source=default.source) == default
     assert clip(source="/models/clip") == default.model_copy(update={"source": "/models/clip", "revision": ""})
     assert clip(source="/models/clip", revision="mine").revision == "mine"
+
+
+def of_hub(slot: str, engine: str, **given: Any) -> dict[str, Any]:
+    return {slot: {"engines": [engine], engine: given}}
+
+
+@pytest.mark.parametrize(
+    ("document", "setting", "model"),
+    [
+        (of_hub("semantic", "clip_b32", source="me/mine"), "semantic.clip_b32.revision", "me/mine"),
+        (of_hub("aesthetic", "laion_v2", revision=""), "aesthetic.laion_v2.revision", "openai/clip-vit-large-patch14"),
+        (of_hub("alignment", "clip_score", source="mine"), "alignment.clip_score.revision", "mine"),
+        (of_hub("alignment", "videoclip_xl", tokenizer="a/b"), "alignment.videoclip_xl.tokenizer_revision", "a/b"),
+        ({"captions": {"engine": "vllm", "vllm": {"model": "a/b"}}}, "captions.vllm.revision", "a/b"),
+    ],
+)
+def test_what_comes_from_the_hub_names_a_revision(document: dict[str, Any], setting: str, model: str) -> None:
+    wanted = rf"^f\.yaml: {re.escape(setting)} is missing: {model} .* is `sha` of: hf models info {model}$"
+    with pytest.raises(SettingsError, match=wanted):
+        parse_settings(document, "f.yaml")
+    slot, engine, field = setting.split(".")
+    document[slot].setdefault(engine, {})[field] = "3d74acf"
+    parse_settings(document, "f.yaml")
+
+
+def test_a_folder_or_an_engine_that_is_off_needs_no_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    parse_settings(of_hub("semantic", "clip_b32", source="mine"), "f.yaml")
+    parse_settings({"semantic": {"clip_b32": {"source": "me/mine"}}}, "f.yaml")
 
 
 @pytest.mark.parametrize(("given", "engines"), [("off", ()), (False, ()), ("clip_score", ("clip_score",))])

@@ -10,7 +10,7 @@ import polars as pl
 
 from curation_assets.beautified_prompts.beautifying import beautifier_of, beautify_prompts, unchanged
 from curation_assets.beautified_prompts.reading import COLUMN, read_prompts
-from curation_assets.language import explained, language_model, named_chat, served_by, writer_settings
+from curation_assets.language_models import language_model, named_chat, served_by, writer_settings
 from curation_assets.refresh import Done, Row, Stage, Work, blocked_by, data_version
 from curation_assets.settings import Beautifying, Settings
 from curation_assets.stage_asset import (
@@ -22,8 +22,10 @@ from curation_assets.stage_asset import (
     require_same_settings,
     stage_asset,
 )
+from curation_assets.step_pods import pod_tags
 from curation_assets.tables import BEAUTIFIED_PROMPTS, PROMPTS
 from curation_assets.tools import Tools
+from curation_assets.writing import explained
 from resources.delta_store import Conflict, DeltaStore
 from resources.errors import InputError
 
@@ -33,7 +35,7 @@ CARRIED = ("prompt_sha256", "occurrence", "position", "prompt")
 
 
 class PromptFile(dg.Config):
-    """Where the prompts are: a .csv or .jsonl file, by path or URL, and the column that holds them."""
+    """Where the prompts are: a .csv, .json or .jsonl file, by path or URL, and the column that holds them."""
 
     path: str
     column: str = COLUMN
@@ -51,6 +53,7 @@ def _prompts(settings: Settings) -> dg.AssetsDefinition:
         owners=OWNERS,
         code_version="1",
         metadata={"dagster/column_schema": column_schema(PROMPTS), "dagster/table_name": PROMPTS.name},
+        op_tags=pod_tags(PROMPTS.name, settings.kubernetes),
     )
     def prompts(context: dg.AssetExecutionContext, config: PromptFile, home: Home) -> dg.MaterializeResult[None]:
         """One row is a row of a registered prompt file; registering a name again takes the file as it is then."""

@@ -5,23 +5,31 @@ JSON key, limit of words and number of attempts follow EasyAnimate's prompt beau
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from curation_assets.language import NOT_WRITTEN, Prompt, Writer, parse_prompt, prompt_of, write
 from curation_assets.settings import Beautifying
+from curation_assets.writing import NOT_WRITTEN, Prompt, Writer, parse_prompt, prompt_of, write
 from resources.chat import Ask, ChatClient
 
 KEY = "detailed description"
-# A 135M model that hasn't ended by then goes round in circles.
+# A 135M model that hasn't ended by then goes round in circles, as it does without a penalty; and it loses the thread.
 EMBEDDED_MAX_TOKENS = 160
+EMBEDDED_REPEAT_PENALTY = 1.15
+EMBEDDED_MIN_PROMPT_WORDS = 0.5
 
 
 @dataclass(frozen=True)
 class Beautifier(Writer):
-    """A writer, and how many words its answers may have."""
+    """A writer, and how many words its answers may have.
+
+    `repeat_penalty` is llama.cpp's, on tokens said before. `min_prompt_words` is the share of the prompt's words that
+    an answer must have; a model that knows languages and synonyms needs none.
+    """
 
     max_words: int
+    repeat_penalty: float | None
+    min_prompt_words: float | None
 
 
 def beautifier_of(settings: Beautifying, model: str, revision: str) -> Beautifier:
@@ -36,6 +44,8 @@ def beautifier_of(settings: Beautifying, model: str, revision: str) -> Beautifie
         max_tokens=EMBEDDED_MAX_TOKENS if embedded else settings.chat.max_tokens,
         max_attempts=settings.max_attempts,
         max_words=settings.max_words,
+        repeat_penalty=EMBEDDED_REPEAT_PENALTY if embedded else None,
+        min_prompt_words=EMBEDDED_MIN_PROMPT_WORDS if embedded else None,
     )
 
 
@@ -54,6 +64,8 @@ def beautify_prompts(
     They come as they end. Answers that can't be read or that `check_beautified` refuses are asked for again, attempt
     k with a seed made of the prompt's hash and k; after `max_attempts` the status is failed and the last answer kept.
     """
+    if beautifier.repeat_penalty is not None:
+        client = replace(client, extra_body={**client.extra_body, "repeat_penalty": beautifier.repeat_penalty})
 
     async def beautify(ask: Ask, unit: Mapping[str, Any]) -> dict[str, Any]:
         return await _beautify(ask, unit["prompt_sha256"], unit["prompt"], beautifier)
@@ -95,7 +107,16 @@ def check_beautified(text: str, prompt: str, beautifier: Beautifier) -> None:
         raise ValueError("the answer says a sentence twice")
     if any(set(sentences) & set(_sentences(shown)) for shown in beautifier.prompt.shown_answers):
         raise ValueError("the answer has a sentence of the template's example")
+    if beautifier.min_prompt_words is not None and _share_said(prompt, text) < beautifier.min_prompt_words:
+        raise ValueError("the answer is about something else than the prompt")
 
 
 def _sentences(text: str) -> list[str]:
     return re.split(r"(?<=[.!?])\s+", text.casefold())
+
+
+def _share_said(prompt: str, text: str) -> float:
+    """Of the prompt's words of three letters or more the share that the text has, in whatever form; 1 for none."""
+    words, said = (re.findall(r"\w{3,}", each.casefold()) for each in (prompt, text))
+    begun = {word[:3] for word in said}
+    return sum(word[:3] in begun for word in words) / len(words) if words else 1.0

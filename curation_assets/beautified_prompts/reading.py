@@ -1,4 +1,4 @@
-"""Reading a prompt file: the prompts in one column of a CSV or JSONL file, each with its hash and occurrence."""
+"""Reading a prompt file: the prompts in one column of a table, each with its hash and occurrence."""
 
 import csv
 import hashlib
@@ -12,7 +12,7 @@ from resources.errors import InputError
 from resources.object_store import read_bytes
 from resources.text import one_line
 
-SUFFIXES = (".csv", ".jsonl")
+SUFFIXES = (".csv", ".json", ".jsonl")
 COLUMN = "prompt"
 MAX_PROMPT_CHARACTERS = 20_000
 
@@ -20,19 +20,19 @@ MAX_PROMPT_CHARACTERS = 20_000
 def read_prompts(file: str, column: str = COLUMN) -> list[dict[str, Any]]:
     """Rows of `prompts`, in the file's order; a row without a prompt has an `error`.
 
-    `file` is a path or a URL. Raises InputError when the file can't be read, is neither CSV nor JSONL, or lacks the
-    column.
+    `file` is a path or a URL of CSV, an array of JSON objects, or JSON lines. Raises InputError when it can't be read
+    as such, or lacks the column.
     """
     suffix = PurePath(file).suffix.lower()
     if suffix not in SUFFIXES:
-        raise InputError(f"{file}: a prompt file is a .csv or .jsonl file; convert or rename it")
+        raise InputError(f"{file}: a prompt file is a .csv, .json or .jsonl file; convert or rename it")
     try:
         text = read_bytes(file).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"{file}: not in UTF-8; convert it") from None
     except OSError as failure:
         raise InputError(f"{file}: {failure.strerror or failure}; name a readable file") from None
-    records = _csv(file, text) if suffix == ".csv" else _jsonl(file, text)
+    records = {".csv": _csv, ".json": _json, ".jsonl": _jsonl}[suffix](file, text)
     columns = sorted({name for record in records for name in record if name is not None})
     if column not in columns:
         known = one_line(", ".join(columns), 300) or "none"
@@ -46,6 +46,16 @@ def _csv(file: str, text: str) -> list[dict[Any, Any]]:
         return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as failure:
         raise InputError(f"{file}: not readable as CSV: {failure}; correct the file") from None
+
+
+def _json(file: str, text: str) -> list[dict[Any, Any]]:
+    try:
+        records = json.loads(text)
+    except (ValueError, RecursionError):
+        records = None
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise InputError(f"{file}: no JSON array of objects; correct it")
+    return records
 
 
 def _jsonl(file: str, text: str) -> list[dict[Any, Any]]:

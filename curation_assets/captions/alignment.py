@@ -40,10 +40,11 @@ def alignment_networks(settings: Alignment) -> dict[str, AlignmentEngine]:
 
 
 def _videoclip_xl(setting: str, section: VideoClipXl) -> VideoClipXlEngine:
+    published = VideoClipXl.model_fields["tokenizer"].default
     return VideoClipXlEngine(
         setting,
         WeightsFile(f"{setting}.weights", section.weights, section.weights_md5),
-        ClipTokenizer(f"{setting}.tokenizer", section.tokenizer),
+        ClipTokenizer(setting, published, section.tokenizer, section.tokenizer_revision),
         section.precision,
         section.device,
         section.batch_frames,

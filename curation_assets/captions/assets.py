@@ -1,6 +1,7 @@
 """`captions`, `rewritten_captions` and `alignment_scores` of the selected clips."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -9,13 +10,13 @@ from curation_assets.captions import from_frames
 from curation_assets.captions.alignment import UNIFORM_FRAMES, alignment_networks, network_alignment
 from curation_assets.captions.captioning import Captioner, caption_clips, caption_prompt
 from curation_assets.captions.rewriting import rewrite_captions, rewriter_of, unchanged
-from curation_assets.engines import identity
-from curation_assets.language import (
-    explained,
+from curation_assets.engines import engine_needs, identity
+from curation_assets.language_models import (
     extra_fields,
     language_model,
     named_chat,
     served_by,
+    writer_needs,
     writer_settings,
 )
 from curation_assets.media_types import IS_IMAGE
@@ -25,8 +26,9 @@ from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import ALIGNMENT_SCORES, CAPTIONS, REWRITTEN_CAPTIONS
 from curation_assets.tools import Tools
 from curation_assets.units import Frames, selected_clips, stored_frames
+from curation_assets.writing import explained
 from resources.chat import ChatClient
-from resources.errors import InputError, TransientError
+from resources.errors import InputError, Need, TransientError
 from resources.image_encoder import image_encoder_identity
 from resources.networks import Arrays
 from resources.pictures import unpack_jpegs
@@ -35,6 +37,7 @@ from resources.tokens import token_counter, tokenizer_revision
 
 GROUP = "captions"
 CLASSIFIER = "efficientnet_lite0"
+CLASSIFIER_NEED: Need = partial(image_encoder_identity, CLASSIFIER)
 
 
 def caption_assets(settings: Settings) -> list[StageAsset]:
@@ -65,7 +68,9 @@ def _captions(settings: Settings) -> StageAsset:
         added=frozenset({"image_prompt"}),
     )
 
-    @stage_asset(stage, settings, group=GROUP, kinds={"python" if facts else "openai"})
+    needs = [CLASSIFIER_NEED] if facts else [*writer_needs(settings.captions, "captions"), _tokenizer(settings)]
+
+    @stage_asset(stage, settings, group=GROUP, kinds={"python" if facts else "openai"}, needs=needs)
     def captions(work: list[Work], tools: Tools) -> Iterable[Done]:
         """By engine `facts` a sentence of measured facts, marked as such; by `chat` what a vision model says."""
         if facts:
@@ -115,6 +120,10 @@ def _counted_by(settings: Settings, max_caption_tokens: int | None) -> dict[str,
     """What counts a caption's tokens, where they have a limit and it isn't the estimate."""
     folder = settings.training_set.trainer.tokenizer
     return {"tokenizer": identity(tokenizer_revision, folder)} if folder and max_caption_tokens else {}
+
+
+def _tokenizer(settings: Settings) -> Need:
+    return partial(token_counter, settings.training_set.trainer.tokenizer)
 
 
 def _chat_captions(work: list[Work], tools: Tools) -> Iterator[Done]:
@@ -172,7 +181,11 @@ def _rewritten_captions(settings: Settings) -> StageAsset:
         settings=_rewriting_settings(settings),
     )
 
-    @stage_asset(stage, settings, group=GROUP, kinds={"openai"})
+    needs: list[Need] = []
+    if section.engine != "off":
+        needs = [*writer_needs(section, "rewriting"), _tokenizer(settings), sentence_encoder_identity]
+
+    @stage_asset(stage, settings, group=GROUP, kinds={"openai"}, needs=needs)
     def rewritten_captions(work: list[Work], tools: Tools) -> Iterable[Done]:
         """A language model's version of the caption; answers that drift from it are refused and asked again."""
         if section.engine == "off":
@@ -242,7 +255,9 @@ def _alignment_scores(settings: Settings) -> StageAsset:
         not_data=frozenset({"frames_path"}),
     )
 
-    @stage_asset(stage, settings, group=GROUP, kinds={"pytorch"})
+    needs = engine_needs(stage.engines, networks, [CLASSIFIER_NEED, sentence_encoder_identity])
+
+    @stage_asset(stage, settings, group=GROUP, kinds={"pytorch"}, needs=needs)
     def alignment_scores(work: list[Work], tools: Tools) -> Iterable[Done]:
         """How well the final caption fits the pictures."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from curation_assets.language import TooLong, again, packaged_prompt
+from curation_assets.writing import TooLong, again, packaged_prompt
 from resources.chat import Ask, ChatAnswer, ChatClient, ChatRequest, image_part, text_part, video_part
 from resources.text import without_controls
 from resources.tokens import estimated_tokens

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets.language import NOT_WRITTEN, TooLong, Writer, prompt_of, write
 from curation_assets.settings import Rewriting
+from curation_assets.writing import NOT_WRITTEN, TooLong, Writer, prompt_of, write
 from resources.chat import Ask, ChatClient
 from resources.tokens import estimated_tokens
 

@@ -30,6 +30,7 @@ def clip_file_assets(settings: Settings) -> list[StageAsset]:
         paid=True,
         settings=result_settings(settings.clip_files),
         not_data=frozenset({"source_uri", "frames_path"}),
+        added=frozenset({"metadata"}),
         file=("file_path", "file_size_bytes"),
     )
 
@@ -63,6 +64,7 @@ def chosen_clips(reads: Frames) -> pl.DataFrame:
         clips_with_source(reads)
         .join(frames, on="clip_id")
         .join(reads["raw_videos"].select("video_id", "audio_stream_index"), on="video_id")
+        .with_columns(metadata=pl.when(timestamps="none").then(pl.lit("left out")))  # images were copied with it once
         .join(chosen, on="clip_id", how="left")
         .with_columns(wanted=pl.col("wanted") & pl.col("chosen").fill_null(False))
         .drop("chosen")

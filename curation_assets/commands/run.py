@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
-from curation_assets.commands import FAILED, OK, summary, wrong_use
+from curation_assets.commands import FAILED, OK, failed, summary, wrong_use
 from curation_assets.commands.arguments import cannot_be_named, named_source, overridden
 from curation_assets.commands.release import print_gaps
 from curation_assets.commands.terminal import terminal
@@ -30,6 +30,8 @@ def run(options: argparse.Namespace) -> int:
         if options.until and options.until not in job.assets:
             return wrong_use(f"--until {options.until}: no such asset; choose one of {', '.join(job.assets)}")
         wanted = job.up_to(options.until) if options.until else set(job.assets)
+        if missing := job.missing(wanted):
+            return failed("\n".join(("nothing was begun, for want of:", *missing)))
         name, source = named_source(options)
         registered = job.register({"name": name, **source.model_dump(mode="json")})
         store = open_home(home).store
@@ -41,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
         summary.print_departures(console, settings)
         summary.print_assets(console, job.outcome.materialized)
-        failed = [
+        failures = [
             *(("step", "", message) for message in job.outcome.step_failures),
             *summary.failures(store, shards, sorted(wanted - {"training_set"}, key=job.assets.index)),
         ]
@@ -50,10 +52,10 @@ def run(options: argparse.Namespace) -> int:
             summary.print_samples(console, store)
         for released in (made for asset, _, made in job.outcome.materialized if asset == "training_set"):
             print_gaps(console, [record.data for record in released["gaps"].records], released["gap_count"])
-        if failed:
-            summary.print_failures(console, failed)
+        if failures:
+            summary.print_failures(console, failures)
         _print_next_steps(console, home, options)
-        return FAILED if failed else OK
+        return FAILED if failures else OK
 
 
 def _shards_of(source: str, store: DeltaStore) -> list[str]:

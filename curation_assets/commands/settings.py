@@ -7,11 +7,13 @@ from itertools import takewhile
 from typing import Any
 
 import yaml
+from pydantic_core import to_jsonable_python
 
 from curation_assets.commands import OK
 from curation_assets.commands.terminal import say, terminal
 from curation_assets.origins import DEFAULT, Value, values
 from curation_assets.settings import load_settings
+from resources.text import without_login
 
 INDENT = "  "
 ORIGIN_COLUMN = 60
@@ -19,7 +21,7 @@ ORIGIN_COLUMN = 60
 
 def run(options: argparse.Namespace) -> int:
     if options.json:
-        print(json.dumps(load_settings().model_dump(mode="json"), indent=2))
+        print(without_login(json.dumps(load_settings().model_dump(mode="json"), indent=2)))
         return OK
     console = terminal()
     for line in lines(value for value in values() if not options.changed or value.origin != DEFAULT):
@@ -42,6 +44,6 @@ def lines(found: Iterable[Value]) -> list[str]:
 
 
 def _plain(value: Any) -> str:
-    """The value as YAML on one line."""
-    text = yaml.safe_dump(json.loads(json.dumps(value)), default_flow_style=True, width=10**9, allow_unicode=True)
-    return text.removesuffix("\n").removesuffix("\n...")
+    """The value as YAML on one line, without logins in URLs."""
+    text = yaml.safe_dump(to_jsonable_python(value), default_flow_style=True, width=10**9, allow_unicode=True)
+    return without_login(text.removesuffix("\n").removesuffix("\n..."))

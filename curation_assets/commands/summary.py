@@ -14,7 +14,7 @@ from curation_assets.settings import Settings, result_settings
 from curation_assets.tables import TABLES
 from curation_assets.training_set.reasons import kind_of
 from resources.delta_store import DeltaStore
-from resources.text import printable
+from resources.text import printable, without_login
 
 COUNTS = ("inputs", "computed", "reused", "failed", "blocked")
 LISTED_FAILURES = 100
@@ -117,7 +117,7 @@ def print_departures(console: Console, settings: Settings) -> None:
     if departures:
         console.print("Settings that depart from the defaults (EasyAnimate's rules):")
     for key, value, default in departures:
-        console.print(f"  {key}: {value} instead of {default}", markup=False, soft_wrap=True)
+        console.print(without_login(f"  {key}: {value} instead of {default}"), markup=False, soft_wrap=True)
 
 
 def _departures(

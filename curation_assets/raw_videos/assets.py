@@ -29,6 +29,7 @@ from curation_assets.stage_asset import (
     stage_asset,
     told_spec,
 )
+from curation_assets.step_pods import pod_tags
 from curation_assets.tables import RAW_VIDEOS, SOURCE_FILES
 from curation_assets.tools import Tools
 from resources.text import one_line
@@ -65,6 +66,7 @@ def source_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             "dagster/table_name": SOURCE_FILES.name,
         },
         check_specs=whole_table_specs(SOURCE_FILES),
+        op_tags=pod_tags(SOURCE_FILES.name, settings.kubernetes),
     )
     def source_files(context: dg.AssetExecutionContext, config: Scan, home: Home) -> dg.MaterializeResult:  # type: ignore[type-arg]  # beside checks Dagster takes only the bare class
         """One row is a file of a source, once per content it had.

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
 
-from curation_assets.engines import identity
+from curation_assets.engines import engine_needs, identity
 from curation_assets.media_types import IS_IMAGE
 from curation_assets.refresh import Done, Row, Stage, Work
 from curation_assets.scores import from_frames
@@ -26,6 +27,7 @@ from resources.networks import Arrays
 from resources.text_reader import text_reader_identity
 
 GROUP = "scores"
+ENCODER, READER = "efficientnet_lite0", "rapidocr"  # the embedded engines
 
 
 def score_assets(settings: Settings) -> list[StageAsset]:
@@ -51,7 +53,9 @@ def score_assets(settings: Settings) -> list[StageAsset]:
     text = score_stage(TEXT_SCORES, settings.text, reader_identity, of_text)
     technical = score_stage(TECHNICAL_SCORES, settings.technical, technical_identity)
 
-    @stage_asset(semantic, settings, group=GROUP, kinds={"pytorch"})
+    needs = engine_needs(semantic.engines, encoders, [partial(encoder_identity, ENCODER)])
+
+    @stage_asset(semantic, settings, group=GROUP, kinds={"pytorch"}, needs=needs)
     def semantic_scores(work: list[Work], tools: Tools) -> Iterable[Done]:
         """How alike a clip's neighbouring frames are; a hidden cut shows as a low minimum."""
         frames = frames_of(tools, of_semantic)
@@ -65,7 +69,7 @@ def score_assets(settings: Settings) -> list[StageAsset]:
         task = with_settings(frames, tools.settings.semantic)
         yield from tools.rows_in_workers(from_frames.semantic, work, task, without=encoders)
 
-    @stage_asset(aesthetic, settings, group=GROUP, kinds={"pytorch"})
+    @stage_asset(aesthetic, settings, group=GROUP, kinds={"pytorch"}, needs=engine_needs(aesthetic.engines, predictors))
     def aesthetic_scores(work: list[Work], tools: Tools) -> Iterable[Done]:
         """How beautiful four frames are. Empty while no aesthetic engine is on; then there is no such filter either."""
         frames = frames_of(tools, of_aesthetic)
@@ -76,7 +80,9 @@ def score_assets(settings: Settings) -> list[StageAsset]:
 
         return tools.rows_in_batches(from_frames.network_input, work, predictors, only(frames), row)
 
-    @stage_asset(text, settings, group=GROUP, kinds={"onnx"})
+    needs = engine_needs(text.engines, detectors, [partial(reader_identity, READER)])
+
+    @stage_asset(text, settings, group=GROUP, kinds={"onnx"}, needs=needs)
     def text_scores(work: list[Work], tools: Tools) -> Iterable[Done]:
         """How much of the picture text covers, and what it says if the engine reads it."""
         frames = frames_of(tools, of_text)

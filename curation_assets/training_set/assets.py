@@ -1,6 +1,7 @@
 """`training_manifest`: a row for each sample. `training_set`: a release of all shards' samples."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -21,6 +22,7 @@ from curation_assets.stage_asset import (
     require_same_settings,
     stage_asset,
 )
+from curation_assets.step_pods import pod_tags
 from curation_assets.tables import GAP, TRAINING_MANIFEST, TRAINING_SET
 from curation_assets.tools import Tools
 from curation_assets.training_set.manifest import manifest_row
@@ -66,7 +68,9 @@ def _training_manifest(settings: Settings) -> StageAsset:
         settings=_trainer_settings(settings.training_set.trainer),
     )
 
-    @stage_asset(stage, settings, group=GROUP, kinds={"polars"})
+    needs = [partial(token_counter, settings.training_set.trainer.tokenizer)]
+
+    @stage_asset(stage, settings, group=GROUP, kinds={"polars"}, needs=needs)
     def training_manifest(work: list[Work], tools: Tools) -> Iterable[Done]:
         """The samples of a shard: selected, captioned, encoded, and their source still there."""
         trainer = tools.settings.training_set.trainer
@@ -110,6 +114,7 @@ def _training_set(settings: Settings, stages: Sequence[Stage]) -> dg.AssetsDefin
         code_version="1",
         metadata={"dagster/column_schema": column_schema(TRAINING_SET), "dagster/table_name": TRAINING_SET.name},
         check_specs=whole_table_specs(TRAINING_SET),
+        op_tags=pod_tags(TRAINING_SET.name, settings.kubernetes),
     )
     def training_set(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult:  # type: ignore[type-arg]  # beside checks Dagster takes only the bare class
         """One row is a release: all shards' samples, exported, with the table versions they came from.

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import polars as pl
@@ -13,8 +13,10 @@ TRAINER_COLUMNS = ("file_path", "text", "type", "width", "height")
 _FORMULA = r"^[=+\-@\t\r\n\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"  # at the end their full-width forms
 
 
-def exports(samples: pl.DataFrame, paths_from: str | None) -> dict[str, bytes]:
-    """The files made of `samples` (columns of `training_manifest`), by name, in the order of EXPORTS.
+def exports(samples: pl.DataFrame, paths_from: str | None) -> Iterator[tuple[str, bytes]]:
+    """The files made of `samples` (columns of `training_manifest`) with their names, in the order of EXPORTS.
+
+    One after another and row by row, since each of them is large.
 
     `train.json` is an array of objects with the columns the trainer reads; the others hold every column, with
     `listing` taken apart into `listing.<name>`. Samples are in order of clip_id and the bytes depend on
@@ -27,15 +29,24 @@ def exports(samples: pl.DataFrame, paths_from: str | None) -> dict[str, bytes]:
     if paths_from is not None:
         samples = samples.with_columns(file_path=pl.lit(f"{paths_from.rstrip('/')}/") + pl.col("file_path"))
     samples = _with_listing_columns(samples)
-    rows = samples.to_dicts()
-    brief = [{name: row[name] for name in TRAINER_COLUMNS} for row in rows]
-    contents = (
-        (json.dumps(brief, indent=2, ensure_ascii=False) + "\n").encode(),
-        _csv(samples),
-        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode(),
-        _parquet(samples),
-    )
-    return dict(zip(EXPORTS, contents, strict=True))
+    for name, written in zip(EXPORTS, (_json, _csv, _json_lines, _parquet), strict=True):
+        buffer = io.BytesIO()
+        written(samples, buffer)
+        yield name, buffer.getvalue()
+
+
+def _json(samples: pl.DataFrame, file: io.BytesIO) -> None:
+    """What `json.dump` with an indent of 2 makes of all rows."""
+    file.write(b"[")
+    for number, row in enumerate(samples.select(TRAINER_COLUMNS).iter_rows(named=True)):
+        text = json.dumps(row, indent=2, ensure_ascii=False).replace("\n", "\n  ")
+        file.write(f"{',' if number else ''}\n  {text}".encode())
+    file.write(b"]\n" if samples.is_empty() else b"\n]\n")
+
+
+def _json_lines(samples: pl.DataFrame, file: io.BytesIO) -> None:
+    for row in samples.iter_rows(named=True):
+        file.write(f"{json.dumps(row, ensure_ascii=False)}\n".encode())
 
 
 def _with_listing_columns(samples: pl.DataFrame) -> pl.DataFrame:
@@ -57,7 +68,7 @@ def _column(name: str, values: Sequence[Any]) -> pl.Series:
     return pl.Series(name, texts, pl.String)
 
 
-def _csv(samples: pl.DataFrame) -> bytes:
+def _csv(samples: pl.DataFrame, file: io.BytesIO) -> None:
     columns = []
     for column in samples.iter_columns():
         if column.dtype.is_nested():
@@ -68,10 +79,8 @@ def _csv(samples: pl.DataFrame) -> bytes:
     guarded = pl.DataFrame(columns).with_columns(
         pl.when(text.str.contains(_FORMULA)).then(pl.lit("'") + text).otherwise(text).name.keep()
     )
-    return guarded.write_csv().encode()
+    guarded.write_csv(file)
 
 
-def _parquet(samples: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    samples.write_parquet(buffer)
-    return buffer.getvalue()
+def _parquet(samples: pl.DataFrame, file: io.BytesIO) -> None:
+    samples.write_parquet(file)

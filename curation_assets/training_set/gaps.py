@@ -12,8 +12,10 @@ import polars as pl
 from curation_assets.refresh import Row, Stage
 from curation_assets.releases import TablesAt
 
+SHARDS_AT_ONCE = 100  # more shards, more memory; fewer, more openings of each table
 MISSING = "missing"
 OUT_OF_DATE = "out of date"
+KINDS = (MISSING, OUT_OF_DATE, "input", "transient")
 Gap = dict[str, Any]
 
 
@@ -25,6 +27,12 @@ def find_gaps(stages: Sequence[Stage], tables: TablesAt) -> list[Gap]:
     all compared. Of the others one a shard is, since settings and code change all rows of a shard; their count is
     null.
     """
+    order = [stage.table.name for stage in stages]
+    found = [gap for part in tables.in_parts(SHARDS_AT_ONCE) for gap in _gaps(stages, part)]
+    return sorted(found, key=lambda gap: (order.index(gap["table"]), KINDS.index(gap["kind"])))
+
+
+def _gaps(stages: Sequence[Stage], tables: TablesAt) -> list[Gap]:
     shard_of = dict(tables.read("source_files", ["video_id", "shard"]).iter_rows())
     found: list[Gap] = []
     for stage in stages:

@@ -4,7 +4,7 @@ import datetime as dt
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from curation_assets.training_set.reasons import dropped_by
 from resources.delta_store import Conflict, DeltaStore
 from resources.errors import InputError, TransientError
 from resources.files import Files
+from resources.text import without_login
 
 MAX_CONFLICTS = 20
 LISTED_REASONS = 5
@@ -60,8 +61,10 @@ def make_release(store: DeltaStore, files: Files, settings: Settings, stages: Se
         same = _newest_with(before, digest, hashed)
         name = same["release"] if same else f"r{before.height + 1:04d}-{_digest((digest + hashed).encode())[:8]}"
         paths_from = same["paths_from"] if same else _paths_from(settings, files)
-        contents = {f"exports/{name}/{file}": data for file, data in export_samples(samples, paths_from).items()}
-        for path, data in contents.items():
+        exported: dict[str, str] = {}  # path -> SHA-256
+        for file, data in export_samples(samples, paths_from):
+            path = f"exports/{name}/{file}"
+            exported[path] = _digest(data)
             if not same or files.size(path) is None:
                 files.write(path, data)
         after, version = before, int(table.version())
@@ -74,8 +77,8 @@ def make_release(store: DeltaStore, files: Files, settings: Settings, stages: Se
                 "settings_hash": hashed,
                 "table_versions": pins,
                 "warnings": samples.filter(pl.col("warnings").list.len() > 0).height,
-                "exports": list(contents),
-                "export_sha256": [_digest(data) for data in contents.values()],
+                "exports": list(exported),
+                "export_sha256": list(exported.values()),
                 "paths_from": paths_from,
                 "written_by": f"polars {pl.__version__}",
                 "settings": settings_text(settings),
@@ -91,7 +94,7 @@ def make_release(store: DeltaStore, files: Files, settings: Settings, stages: Se
             except Conflict:
                 continue
         seconds = time.monotonic() - started
-        return Release(name, samples.height, after.height, list(contents), gaps, version, same is None, seconds)
+        return Release(name, samples.height, after.height, list(exported), gaps, version, same is None, seconds)
     raise TransientError(f"other runs made {MAX_CONFLICTS} releases meanwhile; run this one again")
 
 
@@ -100,16 +103,16 @@ def released_samples(tables: TablesAt) -> pl.DataFrame:
     return tables.read(TRAINING_MANIFEST.name, [pl.all()], pl.col("error").is_null()).sort("clip_id")
 
 
-def export_samples(samples: pl.DataFrame, paths_from: str | None) -> dict[str, bytes]:
-    """The exports of a release, by file name. A manifest from before a column was added is exported without it."""
+def export_samples(samples: pl.DataFrame, paths_from: str | None) -> Iterator[tuple[str, bytes]]:
+    """A release's exports with their file names. A manifest from before a column was added is exported without it."""
     names = [name for name in TRAINING_MANIFEST.stage_columns if name in samples.columns]
     return exports(samples.select(names), paths_from)
 
 
 def settings_text(settings: Settings) -> str:
-    """The settings that can change a result, as JSON; no URL, name of a key, or source is among them."""
+    """The settings that can change a result, as JSON; no login, name of a key, or source is among them."""
     values = {name: value for name, value in result_settings(settings).items() if name not in ("sources", "shards")}
-    return json.dumps(values, sort_keys=True, ensure_ascii=False)
+    return without_login(json.dumps(values, sort_keys=True, ensure_ascii=False))
 
 
 def _paths_from(settings: Settings, files: Files) -> str | None:

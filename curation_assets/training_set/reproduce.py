@@ -68,7 +68,7 @@ def reproduce(store: DeltaStore, files: Files, release: Release, target: Files) 
     samples = released_samples(tables).filter(~pl.col("video_id").is_in(taken_down))
     recorded = dict(zip(map(_name, release["exports"]), release["export_sha256"] or (), strict=False))
     exports = []
-    for name, data in export_samples(samples, release["paths_from"]).items():
+    for name, data in export_samples(samples, release["paths_from"]):
         target.write(name, data)
         sha256 = hashlib.sha256(data).hexdigest()
         exports.append(Export(name, sha256, sha256 == recorded[name] if name in recorded else None))

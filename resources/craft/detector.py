@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 
 from resources.checkpoints import WeightsFile
 from resources.craft.boxes import TextBoxes, text_boxes
-from resources.devices import batch_size, data_type, moved, open_device
+from resources.devices import at_precision, batch_size, data_type, moved, open_device, require_device
+from resources.errors import Need
 from resources.networks import Arrays, Network, OpenNetworks, Pictures
 from resources.packages import package_version
 from resources.text import one_line
@@ -34,8 +36,10 @@ class CraftDetector:
     batch_frames: int = 0
 
     def identity(self) -> dict[str, str]:
-        precision = "" if self.precision == "fp32" else f", {self.precision}"
-        return {"model": MODEL, "revision": f"{self.weights.mark()}{precision}"}
+        return {"model": MODEL, "revision": at_precision(self.weights.mark(), self.precision)}
+
+    def needs(self) -> list[Need]:
+        return [self.weights.path, partial(require_device, self.device, self.setting)]
 
     def prepare(self, pictures: Pictures) -> Arrays:
         """Bytes (N, H, W, 3) of pictures of one size, black below and on the right up to multiples of 32, and each

@@ -1,13 +1,15 @@
 """How well a caption fits a clip by VideoCLIP-XL-v2 (https://arxiv.org/abs/2410.00741)."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resources.checkpoints import WeightsFile
-from resources.devices import batch_size, data_type, moved, open_device
+from resources.devices import at_precision, batch_size, data_type, moved, open_device, require_device
+from resources.errors import Need
 from resources.networks import Arrays, OpenNetworks, Pictures
 from resources.packages import package_version
 from resources.videoclip_xl.tokenizer import ClipTokenizer
@@ -48,8 +50,11 @@ class VideoClipXlEngine:
         return "cosine"
 
     def identity(self) -> dict[str, str]:
-        precision = "" if self.precision == "fp32" else f", {self.precision}"
-        return {"model": PUBLISHED, "revision": f"{self.weights.mark()}, tokenizer {self.tokenizer.mark()}{precision}"}
+        weights, tokenizer = at_precision(self.weights.mark(), self.precision), self.tokenizer.identity()
+        return {"model": PUBLISHED, "revision": f"{weights}, tokenizer {tokenizer['model']}@{tokenizer['revision']}"}
+
+    def needs(self) -> list[Need]:
+        return [self.weights.path, self.tokenizer.require, partial(require_device, self.device, self.setting)]
 
     def prepare(self, pictures: Pictures, caption: str) -> Arrays:
         """(1, 8, 224, 224, 3) bytes of eight pictures, and (1, 248) token ids.
@@ -89,7 +94,7 @@ class VideoClipXlEngine:
         return OpenNetworks((videos, captions), max(1, batch_size(self.batch_frames, device) // FRAMES))
 
     def score(self, pictures: NDArray[np.float32], caption: NDArray[np.float32]) -> tuple[float, list[float]]:
-        return round(float(pictures[0] @ caption[0]), 5), []
+        return float(pictures[0] @ caption[0]), []
 
     def _network(self) -> Any:
         """Raises EngineUnavailable for weights of another network, or of one for other texts or videos."""

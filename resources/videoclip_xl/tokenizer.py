@@ -11,73 +11,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.checkpoints import content_mark
-from resources.errors import EngineUnavailable
-from resources.packages import package_version
-from resources.text import one_line
+from resources.checkpoints import ModelFiles
 
-_PUBLISHED = "openai/clip-vit-large-patch14"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
-_FILES = ("vocab.json", "merges.txt")
 _STRAIGHT = str.maketrans(dict.fromkeys("ʼ‘’‚‛", "'") | dict.fromkeys("“”„‟", '"'))
 _WIDE_OR_LIGATURE = re.compile("[\uff01-\uffee\ufb00-\ufb06]")
 
 
 @dataclass(frozen=True)
-class ClipTokenizer:
-    setting: str
-    """the field that names it, for errors"""
-    source: str
-    """a folder with vocab.json and merges.txt or tokenizer.json, or a hub id, which may name a revision: id@commit"""
-
-    def mark(self) -> str:
-        """Names the content, without loading it. Raises EngineUnavailable where there is no such folder."""
-        folder = self._folder
-        return self.source if folder is None else content_mark(folder)
+class ClipTokenizer(ModelFiles):
+    FIELD = "tokenizer"
+    FILES = ("vocab.json", "merges.txt")
+    SIGNS = FILES
 
     def vocabulary(self) -> int:
         """Number of tokens. Raises EngineUnavailable where the tokenizer can't be loaded."""
-        return len(self._load())
+        return len(_loaded(self))
 
     def ids(self, text: str, length: int) -> NDArray[np.int64]:
         """`length` token ids: start, text, end, zeros. Of a text too long the end is cut, but for the end token."""
-        ids = self._load()(cleaned(text), truncation=True, max_length=length)["input_ids"]
+        ids = _loaded(self)(cleaned(text), truncation=True, max_length=length)["input_ids"]
         return np.pad(np.asarray(ids, np.int64), (0, length - len(ids)))
 
-    @property
-    def _folder(self) -> Path | None:
-        """The local folder; null where the source is a hub id."""
-        folder = Path(self.source).expanduser()
-        if folder.is_dir():
-            return folder
-        if _HUB_ID.fullmatch(self.source):
-            return None
-        raise self.unavailable("no such folder")
-
-    def _load(self) -> Any:
-        package_version("transformers")
-        try:
-            return _loaded(self._folder or self.source)
-        except EngineUnavailable:
-            raise
-        except Exception as failure:  # files and hub have many errors
-            raise self.unavailable(f"it can't be loaded ({type(failure).__name__}: {failure})") from None
-
-    def unavailable(self, why: str) -> EngineUnavailable:
-        remedy = f"get it by: hf download {_PUBLISHED} {' '.join(_FILES)} --local-dir FOLDER, and name the folder"
-        return EngineUnavailable(f"{self.setting}: {self.source}: {one_line(why, 200)}; {remedy}")
+    def _lacking(self, folder: Path) -> str | None:
+        is_there = [(folder / name).is_file() for name in ("tokenizer.json", *self.FILES)]
+        return None if is_there[0] or all(is_there[1:]) else "tokenizer.json, nor vocab.json and merges.txt"
 
 
 @cache
-def _loaded(source: Path | str) -> Any:
-    from transformers import CLIPTokenizer
-
-    if isinstance(source, str):
-        from huggingface_hub import hf_hub_download
-
-        hub_id, _, revision = source.partition("@")
-        source, *_ = [Path(hf_hub_download(hub_id, name, revision=revision or None)).parent for name in _FILES]
-    return CLIPTokenizer.from_pretrained(source, local_files_only=True)
+def _loaded(tokenizer: ClipTokenizer) -> Any:
+    return tokenizer.load_part("CLIPTokenizer")
 
 
 def cleaned(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from curation_assets.beautified_prompts.beautifying import (
     unchanged,
 )
 from curation_assets.commands.beautify import with_server
-from curation_assets.language import attempt_seed, language_model
+from curation_assets.language_models import language_model
 from curation_assets.settings import Beautifying, SettingsError, WritingChat, parse_settings
 from curation_assets.tables import BEAUTIFIED_PROMPTS
+from curation_assets.writing import attempt_seed
 from resources.chat import ChatClient
 from tests.stand_in_server import completion, stand_in_server
 
@@ -51,6 +53,24 @@ def test_the_packaged_model_makes_a_description_of_the_prompt() -> None:
     assert len(row["beautified_prompt"]) > len(prompt)
     assert set(row) <= set(BEAUTIFIED_PROMPTS.stage_columns)
     assert set(unchanged("a cat")) == set(row)
+
+
+def test_the_packaged_model_does_not_go_round_in_circles() -> None:
+    """As it did: "The cat is a cat who is a cat who is a cat"."""
+    with language_model(Beautifying(), "beautifying") as (client, _):
+        rows = dict(beautify_prompts([unit("a cat"), unit("a rocket launch")], client, EMBEDDED))
+    for row in rows.values():
+        words = row["beautified_prompt"].split()
+        runs = list(zip(words, words[1:], words[2:], words[3:], strict=False))
+        assert len(set(runs)) == len(runs)
+
+
+@pytest.mark.parametrize(("text", "refused"), [("An old man fishes.", True), ("Horses gallop on sand.", False)])
+def test_only_the_packaged_model_is_held_to_the_prompts_words(text: str, refused: bool) -> None:
+    prompt = "two horses galloping on a beach"
+    check_beautified(text, prompt, CHAT)
+    with pytest.raises(ValueError, match="something else") if refused else nullcontext():
+        check_beautified(text, prompt, EMBEDDED)
 
 
 def test_refused_answers_are_asked_for_again_with_other_seeds() -> None:

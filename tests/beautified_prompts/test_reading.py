@@ -28,6 +28,12 @@ def test_csv_prompts_may_hold_commas_quotes_and_line_breaks(tmp_path: Path) -> N
     assert [row["prompt"] for row in read_prompts(str(file), "text")] == ['a "big" cat,\nasleep', "café"]
 
 
+def test_a_json_array_holds_prompts_too(tmp_path: Path) -> None:
+    file = tmp_path / "p.json"
+    file.write_text('[{"prompt": "a cat"}, {"prompt": "café"}]', encoding="utf-8")
+    assert [row["prompt"] for row in read_prompts(str(file))] == ["a cat", "café"]
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [
@@ -49,10 +55,12 @@ def test_a_row_without_a_prompt_is_a_failed_row(tmp_path: Path, line: str, why: 
 @pytest.mark.parametrize(
     ("name", "data", "why"),
     [
-        ("p.txt", b"a cat", r"a prompt file is a \.csv or \.jsonl file"),
+        ("p.txt", b"a cat", r"a prompt file is a \.csv, \.json or \.jsonl file"),
         ("p.jsonl", b'{"text": "a cat"}', r"no column 'prompt' \(it has text\)"),
         ("p.jsonl", b"", r"no column 'prompt' \(it has none\)"),
         ("p.jsonl", b'{"prompt": "a cat"}\n{"prom', "line 2 is no JSON object"),
+        ("p.json", b'{"prompt": "a cat"}', "no JSON array of objects"),
+        ("p.json", b'[{"prompt": "a c', "no JSON array of objects"),
         ("p.csv", b"prompt\n\xff\xfe", "not in UTF-8"),
         ("p.csv", b'prompt\n"a cat', "not readable as CSV"),
     ],

@@ -1,10 +1,13 @@
 """CLIP similarity and CLIPScore of captions are those of their formulas."""
 
+import gc
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from curation_assets.captions.alignment import alignment_networks, network_alignment
 from curation_assets.captions.assets import caption_assets
@@ -84,6 +87,41 @@ def test_a_checkpoint_without_text_tower_is_refused(tmp_path: Path) -> None:
         EngineUnavailable, match=r"^alignment\.clip_score\.source: .*get it by: hf download openai/clip"
     ):
         networks(siglip)["clip_score"].open()
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("vocabulary", ["missing", "another"])
+def test_words_that_are_not_the_weights_own_are_refused(
+    folder: Path, tmp_path: Path, name: str, vocabulary: str
+) -> None:
+    """Of a folder without a vocabulary transformers makes a tokenizer of two tokens, and says nothing."""
+    copy = Path(shutil.copytree(folder, tmp_path / "clip"))
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (copy / file).unlink()
+    if vocabulary == "another":
+        CLIPTokenizer(vocab={token: n for n, token in enumerate(CLIP_TOKENS[6:])}, merges=[]).save_pretrained(copy)
+    tokens = {"missing": 2, "another": len(CLIP_TOKENS) - 6}[vocabulary]
+    with pytest.raises(EngineUnavailable) as refused:
+        networks(copy)[name].open()
+    assert str(refused.value) == (
+        f"alignment.{name}.source: the tokenizer there has {tokens} tokens, where the weights have {len(CLIP_TOKENS)}; "
+        f"get it by: hf download openai/clip-vit-large-patch14 --local-dir {copy}"
+    )
+
+
+def test_engines_of_the_same_weights_hold_them_once(folder: Path, tmp_path: Path) -> None:
+    def loaded() -> int:
+        gc.collect()
+        towers = (CLIPVisionModelWithProjection, CLIPTextModelWithProjection)
+        return sum(type(each) in towers for each in gc.get_objects())
+
+    before = loaded()
+    opened = [engine.open() for engine in networks(folder).values()]
+    assert loaded() == before + 2
+    other = networks(save_clip(tmp_path, hidden_size=64))["clip_score"].open()
+    assert loaded() == before + 4
+    del opened, other
+    assert loaded() == before
 
 
 def test_engines_of_a_shard_stand_side_by_side(folder: Path, tmp_path: Path) -> None:

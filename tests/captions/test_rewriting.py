@@ -14,9 +14,9 @@ from curation_assets.captions.rewriting import (
     rewriter_of,
     unchanged,
 )
-from curation_assets.language import attempt_seed
 from curation_assets.settings import Rewriting, SettingsError, WritingChat, parse_settings
 from curation_assets.tables import REWRITTEN_CAPTIONS
+from curation_assets.writing import attempt_seed
 from resources.chat import ChatClient, ChatRequest, parse_json_answer
 from resources.errors import TransientError
 from resources.sentence_encoder import SentenceEncoder

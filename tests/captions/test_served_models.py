@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from curation_assets.definitions import build_definitions
-from curation_assets.language import language_model
+from curation_assets.language_models import language_model, served_by
 from curation_assets.settings import Captions, parse_settings
 from resources.errors import EngineUnavailable
 from tests.stand_in_vllm import stand_in_python
@@ -46,6 +46,13 @@ def test_the_server_is_told_what_the_section_sends_and_the_client_what_rows_hold
         assert client.base_url.startswith("http://127.0.0.1:")
         assert len(revision) == 8
     assert len(said) == 1
+
+
+def test_images_get_all_their_tiles_where_no_video_comes_as_pictures() -> None:
+    vllm = {"model": "OpenGVLab/InternVL3-8B", "arguments": ["--seed=1"]}
+    as_pictures = served_by(Captions(engine="vllm", vllm=vllm))["vllm"]["arguments"]
+    assert as_pictures == ('--hf-overrides={"max_dynamic_patch": 1}', "--seed=1")
+    assert served_by(Captions(engine="vllm", vllm=vllm, send="video"))["vllm"]["arguments"] == ("--seed=1",)
 
 
 def test_rows_are_made_by_the_weights_not_by_the_folder_or_the_machine(weights: Path, tmp_path: Path) -> None:

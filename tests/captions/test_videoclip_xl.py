@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -200,7 +201,7 @@ def test_a_text_is_cleaned_as_clips_own_code_cleans_it():
 
 
 def test_ids_are_padded_with_zeros_and_keep_the_end_token(tokenizer):
-    ids = ClipTokenizer("", str(tokenizer)).ids
+    ids = ClipTokenizer("", "", str(tokenizer)).ids
     assert ids("hi", 8).tolist() == [*byte_ids("hi"), 0, 0, 0, 0]
     assert ids("hi there you", 6).tolist() == [*byte_ids("hi there")[:5], END]
 
@@ -275,6 +276,14 @@ def test_a_tokenizer_that_is_not_the_weights_is_one_clear_error(kind, file, toke
         engine_of(file, folder).open()
 
 
+def test_the_published_model_is_named_without_a_file_of_it():
+    engine = alignment_networks(parse_settings({"alignment": {"engines": ["videoclip_xl"]}}, "test").alignment)
+    assert engine["videoclip_xl"].identity() == {
+        "model": "alibaba-pai/VideoCLIP-XL-v2",
+        "revision": "cebda0ba, tokenizer openai/clip-vit-large-patch14@32bd64288804d66eefd0ccbe215aa642df71cc41",
+    }
+
+
 def test_a_rows_revision_names_weights_and_tokenizer(file, tokenizer, weights, tmp_path):
     other = tmp_path / "other.bin"
     torch.save({**weights, "vision_model.temp": torch.ones(())}, other)
@@ -283,3 +292,8 @@ def test_a_rows_revision_names_weights_and_tokenizer(file, tokenizer, weights, t
         for path, md5 in ((file, None), (other, None), (file, "cebda0bab14b677ec061a57e80791f35"))
     }
     assert len(revisions) == 3
+    copy = shutil.copytree(tokenizer, tmp_path / "copy")
+    same = engine_of(file, tokenizer).identity()
+    assert engine_of(file, copy).identity() == same
+    (copy / "tokenizer.json").write_text("{}")
+    assert engine_of(file, copy).identity() != same

@@ -5,9 +5,10 @@ import os
 import signal
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import yaml
 from dagster import DagsterInstance, DagsterRunStatus
@@ -37,15 +38,28 @@ def reelhouse_ui(job: Job) -> Iterator[str]:
 
 def launch(address: str) -> str:
     """Ask the UI to refresh the shard; returns the run's id."""
-    selector = {"repositoryLocationName": "reelhouse", "repositoryName": "__repository__", "jobName": "refresh_shard"}
-    tags = [{"key": "dagster/partition", "value": SHARD}]
-    parameters = {"selector": selector, "runConfigData": {}, "executionMetadata": {"tags": tags}}
-    body = json.dumps({"query": LAUNCH, "variables": {"parameters": parameters}}).encode()
+    body = json.dumps({"query": LAUNCH, "variables": {"parameters": parameters()}}).encode()
     request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as answer:
-        said = json.load(answer)
-    assert said.get("data", {}).get("launchRun", {}).get("run"), said
-    return str(said["data"]["launchRun"]["run"]["runId"])
+        return launched(json.load(answer)["data"])
+
+
+def parameters(assets: Sequence[str] | None = None, shard: str = SHARD, config: object = None) -> dict[str, Any]:
+    """Of LAUNCH: all assets of the shard, or these."""
+    selector = {"repositoryLocationName": "reelhouse", "repositoryName": "__repository__", "jobName": "refresh_shard"}
+    selection = None if assets is None else [{"path": [name]} for name in assets]
+    tags = [{"key": "dagster/partition", "value": shard}]
+    return {
+        "selector": {**selector, "assetSelection": selection},
+        "runConfigData": config or {},
+        "executionMetadata": {"tags": tags},
+    }
+
+
+def launched(said: Any) -> str:
+    """The id of the run in the answer to LAUNCH."""
+    assert "run" in said["launchRun"], said
+    return str(said["launchRun"]["run"]["runId"])
 
 
 def status(instance: DagsterInstance, run_id: str) -> DagsterRunStatus:
@@ -54,8 +68,8 @@ def status(instance: DagsterInstance, run_id: str) -> DagsterRunStatus:
     return run.status
 
 
-def wait_for_end(instance: DagsterInstance, run_id: str) -> DagsterRunStatus:
-    wait_until(lambda: status(instance, run_id) in ENDED, f"run {run_id} ends", 180)
+def wait_for_end(instance: DagsterInstance, run_id: str, limit_s: float = 180) -> DagsterRunStatus:
+    wait_until(lambda: status(instance, run_id) in ENDED, f"run {run_id} ends", limit_s, every_s=0.2)
     return status(instance, run_id)
 
 

@@ -181,7 +181,7 @@ def test_a_trainer_sees_each_sample_as_it_was_judged(mixed: Mixed) -> None:
         assert {row[score] for score in ("motion_score", "semantic_score", "frames_per_s")} == {None}
         if name in AS_PNG:
             assert file.suffix == ".png"
-        else:
+        elif name != "several.jpg":  # of which the first is taken
             assert file.read_bytes() == (mixed.job.films / name).read_bytes()
 
 

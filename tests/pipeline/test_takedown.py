@@ -87,7 +87,9 @@ def take_down(job: Job) -> str:
 
 @pytest.fixture
 def job_with_history(job: Job) -> Job:
-    """Two versions of several tables and checkpoints that quote the video."""
+    """Two versions of several tables, and logs that quote the video, as those of older homes do."""
+    for name in job.versions():
+        job.store.snapshot(name).alter.set_table_properties({"delta.dataSkippingNumIndexedCols": "32"})
     with job.session(changed(SETTINGS, training_set__trainer__frame_count=50)) as session:
         assert session.register()
         session.refresh(["training_manifest"])

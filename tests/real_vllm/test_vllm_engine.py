@@ -15,9 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from tokenizers import Tokenizer
 
+from curation_assets.captions.captioning import caption_prompt
+from curation_assets.cli import main
 from resources.process_group import members
 from tests.faults.small_job import CLIPS, SETTINGS, put_films
+from tests.images import plain_png
 from tests.pipeline.jobs import Counts, Job, changed
 from tests.processes import command, groups_of, wait_until
 
@@ -36,30 +41,31 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(models: Path) -> dict[str, Any]:
-    def served(name: str, **sampling: Any) -> dict[str, Any]:
-        folder = models / name
-        vllm = {
-            "model": f"test/{name}",
-            "source": str(folder),
-            "python": str(PYTHON),
-            "dtype": "float32",
-            "max_model_len": 2048,
-            "gpu_memory_utilization": 0.1,
-            "arguments": ["--enforce-eager"],
-        }
-        return {"engine": "vllm", "vllm": vllm, "chat": {"extra_body": {"logit_bias": letters(folder)}, **sampling}}
-
     return changed(
         SETTINGS,
-        captions=served("tiny-qwen2.5-vl", max_tokens=100, concurrency=2),
-        rewriting={**served("tiny-llama"), "min_similarity": -1.0, "max_new_words": 1.0},
+        captions=served(models / "tiny-qwen2.5-vl", max_tokens=100, concurrency=2),
+        rewriting={**served(models / "tiny-llama"), "min_similarity": -1.0, "max_new_words": 1.0},
     )
 
 
-def letters(model: Path) -> dict[str, int]:
-    """A bias of the sampling to letters, and to the quote that ends a string of JSON."""
+def served(model: Path, **sampling: Any) -> dict[str, Any]:
+    vllm = {
+        "model": f"test/{model.name}",
+        "source": str(model),
+        "python": str(PYTHON),
+        "dtype": "float32",
+        "max_model_len": 4096,
+        "gpu_memory_utilization": 0.1,
+        "arguments": ["--enforce-eager"],
+    }
+    return {"engine": "vllm", "vllm": vllm, "chat": {"extra_body": {"logit_bias": letters(model)}, **sampling}}
+
+
+def letters(model: Path, full_stops: int = 0) -> dict[str, int]:
+    """A bias of the sampling to letters, to the quote that ends a string of JSON, and maybe to full stops."""
     vocabulary = json.loads((model / "tokenizer.json").read_text())["model"]["vocab"]
-    return {str(number): 50 for token, number in vocabulary.items() if re.fullmatch('[a-z]|"', token)}
+    biases = {**dict.fromkeys('abcdefghijklmnopqrstuvwxyz"', 50), ".": full_stops}
+    return {str(vocabulary[token]): bias for token, bias in biases.items()}
 
 
 @pytest.fixture
@@ -134,3 +140,60 @@ def test_a_server_killed_in_mid_step_costs_what_it_had_not_answered(
     assert captions["revision"][0] != rewritten["revision"][0]
     assert captions["completion_tokens"].to_list() == [100] * CLIPS
     assert set(rewritten["finish_reason"]) == {"stop"}
+
+
+@pytest.mark.parametrize("send", ["frames", "video"])
+def test_a_frame_has_one_tile_and_an_image_beside_videos_all_of_its_own(films: Job, models: Path, send: str) -> None:
+    """By the tokens of prompts: a tile has four. An image of 4 : 3 has twelve tiles, and one of the whole."""
+    plain_png(films.films / "image.png")
+    model = models / "tiny-internvl3-hf"
+    captions = {**served(model, max_tokens=10), "send": send}
+    with films.session(changed(SETTINGS, captions=captions)) as session:
+        assert session.register()
+        assert session.refresh(session.runs.assets[: session.runs.assets.index("captions") + 1])
+    tokens = {False: set(), True: set()}
+    for row in films.table("captions").to_dicts():
+        assert (row["error"], row["completion_tokens"]) == (None, 10)
+        tokens[row["clip_id"].endswith("-00000000-00000000")].add(row["prompt_tokens"])
+
+    def tiles(count: int) -> str:
+        return f"<img>{'<IMG_CONTEXT>' * 4 * count}</img>"
+
+    count = Tokenizer.from_file(str(model / "tokenizer.json")).encode
+    frames = {"frames": "", "video": "\n"}[send].join(f"Frame{n}: {tiles(1)}" for n in range(1, 9))
+    image = {"frames": tiles(1), "video": tiles(12 + 1)}[send]
+    shown = {False: frames + caption_prompt(None), True: image + caption_prompt(None, "caption_image")}
+    for is_image, text in shown.items():
+        turn = f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
+        assert tokens[is_image] == {len(count(turn).ids)}
+
+
+def test_a_video_of_qwens_is_captioned_as_one_part(films: Job, settings: dict[str, Any]) -> None:
+    with films.session(changed(settings, captions__send="video")) as session:
+        assert session.register()
+        assert session.refresh(session.runs.assets[: session.runs.assets.index("captions") + 1])
+    captions = films.table("captions")
+    assert captions.height == CLIPS
+    assert captions["error"].null_count() == CLIPS
+    assert captions["completion_tokens"].to_list() == [100] * CLIPS
+
+
+def test_prompts_are_beautified(tmp_path: Path, models: Path, films: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CURATION_HOME", "CURATION_SETTINGS", "DAGSTER_HOME"):
+        monkeypatch.setenv(name, "")  # so that what the command sets is undone
+        monkeypatch.delenv(name)
+    model = models / "tiny-llama"
+    beautifying = changed(served(model), chat__extra_body__logit_bias=letters(model, full_stops=53))
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump({"beautifying": beautifying}))
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "a cat"}\n{"prompt": "two dogs"}\n{"prompt": "a cat"}\n')
+    options = ["--home", str(films.home), "--settings", str(tmp_path / "settings.yaml")]
+    assert main(["beautify", str(tmp_path / "prompts.jsonl"), *options]) == 0
+    rows = films.table("beautified_prompts").sort("position").to_dicts()
+    assert [row["prompt"] for row in rows] == ["a cat", "two dogs", "a cat"]
+    for row in rows:
+        assert (row["engine"], row["model"], row["status"], row["finish_reason"]) == (
+            "vllm",
+            "test/tiny-llama",
+            "ok",
+            "stop",
+        )

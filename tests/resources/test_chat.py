@@ -135,7 +135,8 @@ def test_a_login_in_the_url_is_sent_and_never_shown(caplog: pytest.LogCaptureFix
         host = server.url.removeprefix("http://")
         client = ChatClient(f"http://user:do%3Anot@{host}", "other")
         said = [str(only(client)), repr(client)]
-        sent = server.received[0]["authorization"]
+        only(replace(client, concurrency=1))
+        sent, by_copy = (request["authorization"] for request in server.received)
         with pytest.raises(EngineUnavailable) as refused:
             client.check()
     for bad in (f"http://user:do%3Anot@{host}", "http://user:do%3Anot@127.0.0.1:9/v1"):
@@ -146,6 +147,7 @@ def test_a_login_in_the_url_is_sent_and_never_shown(caplog: pytest.LogCaptureFix
     with pytest.raises(EngineUnavailable) as no_key:
         ChatClient("http://user:do%3Anot@127.0.0.1:9/v1", "m", api_key_env="TEST_NO_SUCH_KEY")
     assert base64.b64decode(sent.removeprefix("Basic ")) == b"user:do:not"
+    assert by_copy == sent
     assert f"http://{host}" in said[0]
     shown = " ".join([*said, str(refused.value), str(no_key.value), caplog.text])
     assert "do:not" not in shown

@@ -53,4 +53,5 @@ def test_own_fields_outrank_the_familys_and_null_takes_one_out() -> None:
 @pytest.mark.parametrize("model", ["OpenGVLab/InternVL2-40B-AWQ", "OpenGVLab/InternVL2_5-8B", "OpenGVLab/InternVL3-8B"])
 def test_a_server_of_ours_gives_internvl_a_tile_a_picture(model: str) -> None:
     assert server_arguments(model) == ('--hf-overrides={"max_dynamic_patch": 1}',)
+    assert server_arguments(f"{model}-hf") == ('--mm-processor-kwargs={"max_patches": 1}',)
     assert server_arguments("Qwen/Qwen3-VL-8B-Instruct") == ()

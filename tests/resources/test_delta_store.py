@@ -147,30 +147,41 @@ def test_a_stale_handle_is_no_hindrance_in_another_shard(store: DeltaStore) -> N
 
 
 @pytest.mark.parametrize("filled", [False, True], ids=["empty table", "filled table"])
-@pytest.mark.parametrize("other", [None, "a", "b"], ids=["whole table", "same shard", "new shard"])
-def test_replacing_the_whole_table_conflicts_with_any_other_change(
-    store: DeltaStore, filled: bool, other: str | None
+@pytest.mark.parametrize("other", [["a", "b"], "a", "b"], ids=["several shards", "same shard", "another shard"])
+def test_replacing_several_shards_conflicts_with_any_other_change(
+    store: DeltaStore, filled: bool, other: str | list[str]
 ) -> None:
     if filled:
         put(store, "a", "a1")
     stale = opened(store)
-    shard = other or "a"
-    store.replace(opened(store), rows(shard, "theirs"), other, {})
+    store.replace(opened(store), rows(other[0], "theirs"), other, {})
     before = contents(store)
 
     with pytest.raises(Conflict):
-        store.replace(stale, rows("a", "mine"), None, {})
+        store.replace(stale, rows("a", "mine"), ["a"], {})
 
     assert contents(store) == before
 
 
-def test_replacing_the_whole_table_leaves_only_the_new_rows(store: DeltaStore) -> None:
-    for shard in "ab":
+def test_replacing_several_shards_is_one_commit_and_keeps_the_others(store: DeltaStore) -> None:
+    for shard in "abd":
         put(store, shard, f"{shard}1")
 
-    store.replace(opened(store), pl.concat([rows("b", "b2"), rows("c", "c1")]), None, {})
+    version = store.replace(opened(store), pl.concat([rows("b", "b2"), rows("c", "c1")]), ["a", "b", "c"], {})
 
-    assert contents(store) == {("b", "b2"), ("c", "c1")}
+    assert version == 4
+    assert contents(store) == {("b", "b2"), ("c", "c1"), ("d", "d1")}
+
+
+def test_the_log_which_every_opening_reads_holds_no_values_of_rows(store: DeltaStore, tmp_path: Path) -> None:
+    for number in range(11):
+        put(store, "a", f"clip-{number}")
+
+    log = tmp_path / "tables" / TABLE / "_delta_log"
+    (checkpoint,) = log.glob("*.checkpoint.parquet")
+    assert "num_records" in opened(store).get_add_actions().column_names
+    assert not [path for path in log.glob("*.json") if "clip-" in path.read_text()]
+    assert "clip-" not in str(pl.read_parquet(checkpoint).to_dicts())
 
 
 ODD = [

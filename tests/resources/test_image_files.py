@@ -101,6 +101,7 @@ def test_trainers_see_the_file_or_its_png(tmp_path: Path) -> None:
     for name, make in images.GOOD.items():
         truth = make(tmp_path / name)
         assert shows(png(truth), truth)
+        assert not shows(png(truth)[:60], truth)
         if shows((tmp_path / name).read_bytes(), truth):
             shown_as_is.add(name)
     assert set(images.GOOD) - shown_as_is == {"turned.jpeg", "mirrored.webp", "sixteen_bit.png", "alpha.webp"}

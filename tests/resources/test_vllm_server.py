@@ -16,7 +16,7 @@ import pytest
 from resources import process_group
 from resources.errors import EngineUnavailable
 from resources.process_group import members
-from resources.vllm_server import VllmServer, vllm_server
+from resources.vllm_server import VllmServer, require_vllm, vllm_server
 from tests.processes import command, groups_of, wait_until
 from tests.stand_in_vllm import GPUS, stand_in_python
 
@@ -77,6 +77,15 @@ def test_as_many_gpus_as_the_settings_say(server: Server, monkeypatch: pytest.Mo
     monkeypatch.setenv(GPUS, "4")
     with vllm_server(server(gpus=1), print) as url:
         assert not any("tensor-parallel" in option for option in command_line(url))
+
+
+def test_more_gpus_than_there_are_is_known_before_a_server_is_started(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(GPUS, "2")
+    require_vllm(server(gpus=2))
+    with pytest.raises(EngineUnavailable, match=r"^captions\.vllm\.gpus: 4 can't be used; .* sees 2: use as many"):
+        require_vllm(server(gpus=4))
 
 
 def test_prompts_are_whole_on_a_cpu_where_vllm_dies_of_pieces_with_a_seed(server: Server) -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from resources.errors import EngineUnavailable, InputError, TransientError
-from resources.workers import WorkerPool
+from resources.workers import WorkerPool, available_cores
 from tests.resources import toy_items
 
 TIME_LIMIT_S = 4.0
+MACHINE_CORES = len(os.sched_getaffinity(0))
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,22 @@ def patient_pool() -> Iterator[WorkerPool]:
     pool = WorkerPool(2, 120, 2 << 30)
     yield pool
     pool.close()
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [
+        ("50000 100000", 1),
+        ("100000 100000", 1),
+        ("100001 100000", min(2, MACHINE_CORES)),
+        ("100000000 100000", MACHINE_CORES),
+        ("max 100000", MACHINE_CORES),
+    ],
+)
+def test_a_container_counts_the_cores_that_its_quota_fills(tmp_path: Path, quota: str, cores: int) -> None:
+    assert available_cores(tmp_path) == MACHINE_CORES
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    assert available_cores(tmp_path) == cores
 
 
 def is_running(process: int) -> bool:
@@ -216,8 +233,24 @@ def test_no_more_than_asked_for_is_begun_ahead(pool: WorkerPool) -> None:
 
     for taken, _ in enumerate(pool.map(toy_items.square, items(), ahead=4)):
         time.sleep(0.01)
-        assert len(begun) <= taken + 1 + 4
+        assert len(begun) <= taken + 1 + 3 + pool.workers  # three may wait when the last ones are begun
     assert len(begun) == 30
+
+
+def test_what_waits_is_counted_by_its_size(pool: WorkerPool) -> None:
+    begun: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(30):
+            begun.append(number)
+            yield number
+
+    results = pool.map(toy_items.square, items(), ahead=12, size=lambda _: 4)
+    next(results)
+    assert wait_until(lambda: len(begun) >= 1 + 3, 20)
+    time.sleep(0.2)
+    assert len(begun) <= 1 + 2 + pool.workers
+    assert 1 + len(list(results)) == 30
 
 
 def test_a_map_with_a_limit_can_be_left_early(pool: WorkerPool) -> None:

@@ -130,6 +130,16 @@ def test_a_download_that_is_not_the_published_file_is_refused(
     assert not [file for file in (tmp_path / "cache" / "reelhouse").iterdir() if file.name.startswith("tmp")]
 
 
+def test_a_cache_that_cannot_be_written_is_one_clear_error(
+    models: dict, server: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache").write_text("a file")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    predictor = aesthetic_networks(settings("laion_v2", models["laion_v2"], head=server[0]))["laion_v2"]
+    with pytest.raises(EngineUnavailable, match=r"^aesthetic\.laion_v2\.head: .*can't be downloaded .*directory"):
+        predictor.open()
+
+
 @pytest.mark.parametrize(
     ("make", "why"),
     [

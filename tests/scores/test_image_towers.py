@@ -1,21 +1,28 @@
 """CLIP, DINOv2 and SigLIP give the features of their formulas, and say what is missing before any work."""
 
+import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
+from curation_assets.engines import missing
 from resources.checkpoints import Checkpoint
 from resources.errors import EngineUnavailable
 from resources.image_towers import ImageTower, unit_vectors
 from tests import plain_towers
 from tests.checkpoints import save_clip, save_dinov2, save_siglip
 
+COMMIT = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
 MAKERS = {"clip": save_clip, "dinov2": save_dinov2, "siglip": save_siglip}
 TRUTHS = {
     "clip": plain_towers.clip_images,
@@ -181,9 +188,53 @@ def test_a_hub_id_without_network_says_what_to_download(monkeypatch: pytest.Monk
         tower("clip", "nobody/nothing").open()
 
 
+def test_a_hub_ids_weights_are_there_when_the_hubs_cache_holds_that_revision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models--nobody--nothing" / "snapshots" / COMMIT
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    assert not missing(tower("clip", "nobody/nothing", revision=COMMIT).needs())
+    [line] = missing(tower("clip", "nobody/nothing", revision="another").needs())
+    assert re.search(r"^semantic\.clip_l14\.source: nobody/nothing can't be loaded .* hf download nobody/nothing", line)
+
+
+@pytest.mark.parametrize(("known", "lacking"), [("nobody/nothing", 0), ("nobody/else", 1)])
+def test_a_hub_ids_weights_can_be_had_when_the_hub_has_that_revision(
+    known: str, lacking: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder served as the hub serves a model's files."""
+    folder = tmp_path / known / "resolve" / COMMIT
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path))) as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{hub.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", address)
+        found = missing(tower("clip", "nobody/nothing", revision=COMMIT).needs())
+        hub.shutdown()
+    assert len(found) == lacking
+
+
+def test_fp32_is_not_shortened_to_tf32(folders: dict[str, Path]) -> None:
+    """Where torch's defaults, or other code, let a GPU do so; of the GPU itself a CPU can't tell."""
+    backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    for backend in backends:
+        backend.allow_tf32 = True
+    tower("clip", folders["clip"], device="cpu").open()
+    assert not any(backend.allow_tf32 for backend in backends)
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
 def test_a_device_that_is_not_there_is_named(folders: dict[str, Path]) -> None:
     with pytest.raises(EngineUnavailable, match=r"^semantic\.clip_l14\.device: cuda:31 can't be used; this torch sees"):
         tower("clip", folders["clip"], device="cuda:31").open()
+    [line] = missing(tower("clip", folders["clip"], device="cuda:31").needs())
+    assert line.startswith("semantic.clip_l14.device: cuda:31 can't be used; this torch sees cpu")
 
 
 def test_a_missing_package_is_named(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ SAMPLES = table(
 
 
 def written(folder: Path, samples: pl.DataFrame, paths_from: str | None = None) -> dict[str, Path]:
-    for name, data in exports(samples, paths_from).items():
+    for name, data in exports(samples, paths_from):
         (folder / name).write_bytes(data)
     return {name: folder / name for name in EXPORTS}
 
@@ -115,8 +115,14 @@ def test_absolute_paths_start_with_the_home(tmp_path):
 
 
 def test_the_same_samples_in_any_order_give_the_same_bytes():
-    assert exports(SAMPLES.reverse(), None) == exports(SAMPLES, None)
-    assert list(exports(SAMPLES, None)) == list(EXPORTS)
+    assert list(exports(SAMPLES.reverse(), None)) == list(exports(SAMPLES, None))
+    assert [name for name, _ in exports(SAMPLES, None)] == list(EXPORTS)
+
+
+@pytest.mark.parametrize("samples", [SAMPLES, SAMPLES.clear()], ids=["three samples", "no sample"])
+def test_the_trainers_file_is_json_of_two_spaces(samples: pl.DataFrame) -> None:
+    text = dict(exports(samples, None))["train.json"].decode()
+    assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"
 
 
 def test_no_samples_are_an_empty_set_with_columns(tmp_path):

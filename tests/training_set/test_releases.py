@@ -14,6 +14,7 @@ import pytest
 from curation_assets.cli import main
 from curation_assets.releases import all_releases, find_release, pinned_versions, retire, versions_of
 from curation_assets.tables import TRAINING_SET
+from curation_assets.training_set import gaps
 from curation_assets.training_set.history import Diff, diff
 from curation_assets.training_set.reproduce import Reproduction, reproduce
 from resources.errors import InputError
@@ -262,7 +263,10 @@ def two_shards(tmp_path: Path) -> Iterator[TwoShards]:
         yield TwoShards(job, session)
 
 
-def test_a_shard_that_fails_or_lags_holds_no_release_up_and_is_listed(two_shards: TwoShards) -> None:
+def test_a_shard_that_fails_or_lags_holds_no_release_up_and_is_listed(
+    two_shards: TwoShards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gaps, "SHARDS_AT_ONCE", 1)
     job, session = two_shards.job, two_shards.session(TWO_SHARDS)
     everything = session.runs.assets
     street = job.films / "street.mp4"

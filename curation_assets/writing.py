@@ -2,37 +2,17 @@
 
 import hashlib
 import json
-import logging
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Protocol
+from typing import Any
 
-from curation_assets.engines import identity
-from curation_assets.settings import Chat, SettingsError, Vllm, declared
-from resources.chat import Ask, ChatClient, ChatRequest, parse_json_answer
-from resources.chat_models import request_fields, server_arguments
-from resources.checkpoints import Checkpoint
-from resources.llama_server import embedded_llm_identity, embedded_llm_server
-from resources.vllm_server import Say, VllmServer, vllm_server
+from curation_assets.settings import SettingsError
+from resources.chat import Ask, ChatRequest, parse_json_answer
 
-TERMINAL = logging.getLogger("reelhouse")
-OWN_SERVER_RETRIES = 2  # it is on this machine and for this step alone: it answers, or it has ended
 RETRY_TEMPERATURE = 0.4  # at 0 a second attempt would repeat the first
-
-
-class WritingSettings(Protocol):
-    """A section of the settings that chooses a language model."""
-
-    @property
-    def engine(self) -> str: ...
-    @property
-    def chat(self) -> Chat: ...
-    @property
-    def vllm(self) -> Vllm: ...
 
 
 @dataclass(frozen=True)
@@ -208,97 +188,3 @@ def explained(outcome: dict[str, Any] | Exception, why: str) -> list[dict[str, A
     if outcome["status"] == "failed":
         outcome = {**outcome, "error": why, "error_kind": "input"}
     return [outcome]
-
-
-def writer_settings(writer: Writer, chat: Chat) -> dict[str, Any]:
-    """What can change a text, for fingerprints; the embedded model with its versions."""
-    values = {name: value for name, value in asdict(writer).items() if value is not None}
-    if writer.engine == "embedded":
-        return values | identity(lambda _: embedded_llm_identity()._asdict(), writer.engine)
-    return values | extra_fields(chat)
-
-
-def extra_fields(chat: Chat) -> dict[str, Any]:
-    """What requests hold beside the settings of their own, as a part of a fingerprint."""
-    fields = request_fields(chat.model or "", chat.extra_body)
-    return {"extra_body": fields} if fields else {}
-
-
-def chat_client(chat: Chat, setting: str) -> ChatClient:
-    """A client of the settings' server; `setting` is the key that messages tell the user to change."""
-    assert chat.base_url is not None  # settings are validated
-    assert chat.model is not None
-    return ChatClient(
-        chat.base_url,
-        chat.model,
-        api_key_env=chat.api_key_env,
-        concurrency=chat.concurrency,
-        request_timeout_s=chat.request_timeout_s,
-        extra_body=request_fields(chat.model, chat.extra_body),
-        setting=setting,
-    )
-
-
-@contextmanager
-def language_model(
-    section: WritingSettings, name: str, say: Say = TERMINAL.info, images: int = 0, videos: int = 0
-) -> Iterator[tuple[ChatClient, str]]:
-    """The client of the section's engine and the model's revision; a server of ours runs as long as the context.
-
-    `name` is the section's, for messages; `say` hears how a start of minutes gets on. A request holds up to so many
-    pictures and videos. Raises EngineUnavailable.
-    """
-    if section.engine == "chat":
-        yield chat_client(section.chat, f"{name}.chat.base_url"), section.chat.revision
-    elif section.engine == "vllm":
-        known = _weights(section.vllm, name).identity()
-        with vllm_server(_vllm(section.vllm, name, images, videos), say) as base_url:
-            here = {**known, "base_url": base_url, "api_key_env": None}
-            client = chat_client(section.chat.model_copy(update=here), f"{name}.vllm")
-            remedy = f"refresh again: {name} starts its server anew"
-            yield replace(client, remedy=remedy, max_retries=OWN_SERVER_RETRIES), known["revision"]
-    else:
-        embedded = embedded_llm_identity()
-        with embedded_llm_server() as base_url:
-            client = ChatClient(base_url, embedded.model, concurrency=1, max_retries=4, setting=f"{name}.engine")
-            yield client, embedded.revision
-
-
-def named_chat(section: WritingSettings, name: str) -> Chat:
-    """The section's `chat`, with model and revision as rows hold them where vLLM serves the model."""
-    if section.engine != "vllm":
-        return section.chat
-    known = identity(lambda _: _weights(section.vllm, name).identity(), section.vllm.model or "")
-    return section.chat.model_copy(update=known)
-
-
-def served_by(section: WritingSettings) -> dict[str, Any]:
-    """What vLLM is told that can change an answer, as a part of a fingerprint."""
-    if section.engine != "vllm":
-        return {}
-    return {"vllm": declared(section.vllm) | {"arguments": _arguments(section.vllm)}}
-
-
-def _weights(vllm: Vllm, name: str) -> Checkpoint:
-    assert vllm.model is not None  # settings are validated
-    return Checkpoint(f"{name}.vllm", vllm.model, vllm.source or vllm.model, vllm.revision)
-
-
-def _arguments(vllm: Vllm) -> tuple[str, ...]:
-    return (*server_arguments(vllm.model or ""), *vllm.arguments)
-
-
-def _vllm(vllm: Vllm, name: str, images: int, videos: int) -> VllmServer:
-    weights = _weights(vllm, name)
-    as_they_are = {"gpus", "dtype", "max_model_len", "gpu_memory_utilization", "start_timeout_s"}
-    return VllmServer(
-        source=str(weights.folder or weights.source),
-        name=weights.published,
-        setting=weights.setting,
-        revision=None if weights.folder else vllm.revision or None,
-        python=vllm.python or sys.executable,
-        images=images,
-        videos=videos,
-        arguments=_arguments(vllm),
-        **vllm.model_dump(include=as_they_are),
-    )
