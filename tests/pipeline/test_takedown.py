@@ -88,6 +88,7 @@ def take_down(job: Job) -> str:
 @pytest.fixture
 def job_with_history(job: Job) -> Job:
     """Two versions of several tables, and logs that quote the video, as those of older homes do."""
+    open_home(str(job.home))  # which would undo the next lines, if it were the first time
     for name in job.versions():
         job.store.snapshot(name).alter.set_table_properties({"delta.dataSkippingNumIndexedCols": "32"})
     with job.session(changed(SETTINGS, training_set__trainer__frame_count=50)) as session:

@@ -218,7 +218,7 @@ def test_workers_and_their_programs_end_with_the_parent(tmp_path: Path, how: sig
     assert all(is_running(process) for process in processes)
 
     parent.send_signal(how)
-    parent.wait(timeout=10)
+    parent.wait(timeout=30)
 
     assert wait_until(lambda: not any(is_running(process) for process in processes), 5)
 

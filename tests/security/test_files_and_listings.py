@@ -1,5 +1,6 @@
 """File names, listing rows and names of sources from outside, from the first scan to the exports and the terminal."""
 
+import io
 import json
 import os
 import shutil
@@ -91,10 +92,10 @@ def test_captions_are_text_wherever_they_go(hostile_run: tuple[Job, str, Any]) -
 def test_no_cell_of_the_csv_is_a_formula(formula: str) -> None:
     from curation_assets.training_set.exports import _csv
 
-    header, *_ = lines = _csv(pl.DataFrame({"text": [formula], "source": [formula]})).decode().split("\n", 1)
-    assert header == "text,source"
-    rows = pl.read_csv("\n".join(lines).encode(), infer_schema=False)
-    assert rows.row(0) == (f"'{formula}", f"'{formula}")
+    written = io.BytesIO()
+    _csv(pl.DataFrame({"text": [formula], "source": [formula]}), written)
+    rows = pl.read_csv(written.getvalue(), infer_schema=False)
+    assert rows.to_dicts() == [{"text": f"'{formula}", "source": f"'{formula}"}]
 
 
 def test_listing_rows_that_can_be_no_path_are_errors_of_their_own(tmp_path: Path) -> None:
