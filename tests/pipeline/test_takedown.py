@@ -12,9 +12,9 @@ from dagster import DagsterInstance
 
 from curation_assets.home import open_home
 from curation_assets.lookup import find_item
-from curation_assets.tables import TABLES
+from curation_assets.tables import SOURCE_FILES, TABLES
 from curation_assets.takedown import forget, holdings
-from tests.pipeline.jobs import SETTINGS, Job, changed, reelhouse
+from tests.pipeline.jobs import SETTINGS, SHARD, Job, changed, reelhouse
 
 NAME = "bikes.mp4"
 ROOT = Path(__file__).parents[2]
@@ -88,9 +88,10 @@ def take_down(job: Job) -> str:
 @pytest.fixture
 def job_with_history(job: Job) -> Job:
     """Two versions of several tables, and logs that quote the video, as those of older homes do."""
-    open_home(str(job.home))  # which would undo the next lines, if it were the first time
     for name in job.versions():
         job.store.snapshot(name).alter.set_table_properties({"delta.dataSkippingNumIndexedCols": "32"})
+    files = job.store.open("source_files", SOURCE_FILES.schema)  # has a column short enough to be quoted whole
+    job.store.replace(files, job.table("source_files").select(list(SOURCE_FILES.schema)), SHARD, {})
     with job.session(changed(SETTINGS, training_set__trainer__frame_count=50)) as session:
         assert session.register()
         session.refresh(["training_manifest"])

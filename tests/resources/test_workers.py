@@ -202,9 +202,11 @@ def test_a_broken_source_of_items_is_raised_not_waited_for(pool: WorkerPool) -> 
 
 
 PARENT = """
-import sys
+import signal, sys
 from resources.workers import WorkerPool
 from tests.resources import toy_items
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_DFL)  # a background shell leaves SIGINT ignored, and Dagster SIGTERM with it
 list(WorkerPool(2, 600, 2 << 30).map(toy_items.leave_mark_and_hang, [sys.argv[1]] * 2))
 """
 
@@ -218,7 +220,7 @@ def test_workers_and_their_programs_end_with_the_parent(tmp_path: Path, how: sig
     assert all(is_running(process) for process in processes)
 
     parent.send_signal(how)
-    parent.wait(timeout=30)
+    parent.wait(timeout=10)
 
     assert wait_until(lambda: not any(is_running(process) for process in processes), 5)
 

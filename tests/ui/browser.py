@@ -136,6 +136,14 @@ class Browser:
     def type(self, text: str) -> None:
         self.call("Input.insertText", text=text)
 
+    def type_into(self, field: str, text: str) -> None:
+        """Type into the field that shows `field` until it shows the text: a page that is still being built drops it."""
+        deadline = time.monotonic() + 30
+        while text not in self.text and time.monotonic() < deadline:
+            self.click(field)
+            self.type(text)
+            time.sleep(0.5)
+
     def press(self, key: str, code: str, number: int, modifiers: int = 0) -> None:
         """One key: its name, DOM code and Windows code; modifiers as the protocol counts them (1: Alt)."""
         names = {"key": key, "code": code, "windowsVirtualKeyCode": number, "modifiers": modifiers}
