@@ -1,6 +1,5 @@
 """The manifests: what each says, and that they, the chart's values and the README fit together."""
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +9,6 @@ import dagster_k8s.client
 import kubernetes_validate
 import pytest
 import yaml
-from kubernetes.config import new_client_from_config
-from kubernetes.utils import create_from_dict
 
 from curation_assets.settings import load_settings
 from curation_assets.step_pods import TAG, pod_tags
@@ -43,13 +40,6 @@ def test_a_manifest_is_what_kubernetes_defines(manifest: Object, schema: str) ->
     kubernetes_validate.validate(manifest, schema, strict=True)
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate({**manifest, "spek": {}}, schema, strict=True)
-
-
-@pytest.mark.skipif("REELHOUSE_TEST_KUBECONFIG" not in os.environ, reason="needs REELHOUSE_TEST_KUBECONFIG")
-def test_an_api_server_takes_the_manifests() -> None:
-    client = new_client_from_config(os.environ["REELHOUSE_TEST_KUBECONFIG"])
-    for manifest in MANIFESTS:
-        create_from_dict(client, manifest, namespace="default", dry_run="All")
 
 
 @pytest.mark.parametrize("workload", of_kind("Deployment", "Job"), ids=name_of)
