@@ -69,7 +69,8 @@ def as_markdown(sections: Sequence[Section]) -> str:
     parts = [
         "# Results",
         f"Written by `make bench`. {machine()}, Python {platform.python_version()}, {date.today().isoformat()}. The "
-        "videos are the demo's 16 samples. Frames/s of network engines: [engines.md](engines.md).",
+        "videos are the demo's 16 samples. Frames/s of network engines: [engines.md](engines.md). "
+        "10,000 shards: [scale.md](scale.md). Kubernetes, on a real API server: [kubernetes.md](kubernetes.md).",
     ]
     for section in sections:
         lines = [f"| {' | '.join(HEADINGS)} |", "|---|---|---|---|"]
