@@ -59,17 +59,17 @@ class ShardStepHandler(K8sStepHandler):
 
     def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
         """Dagster's answer with the cause; a Job that failed before it had a pod, as over a quota, failed too."""
-        health = super().check_step_health(step_handler_context)
         job = self._get_k8s_step_job_name(step_handler_context)
         namespace = self._get_container_context(step_handler_context).namespace
         status = self._api_client.get_job_status(namespace=namespace, job_name=job)
         failures = [found for found in (status and status.conditions) or () if found.type == "Failed"]
-        if health.is_healthy and not failures:
-            return health
+        if status and not status.failed and not failures:
+            return CheckStepHealthResult.healthy()
+        said = super().check_step_health(step_handler_context).unhealthy_reason
         causes = [f"{failure.reason}: {failure.message}" for failure in failures]
         with suppress(ApiException):  # the step has failed, whether or not its pods may be looked at
             causes += [cause for pod in self._api_client.get_pods_in_job(job, namespace) for cause in _causes(pod)]
-        return CheckStepHealthResult.unhealthy("; ".join([health.unhealthy_reason or f"{job} failed", *causes]))
+        return CheckStepHealthResult.unhealthy("; ".join([said or f"{job} failed", *causes]))
 
 
 class PodExecutor(StepDelegatingExecutor):

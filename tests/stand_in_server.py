@@ -1,14 +1,12 @@
 """A stand-in chat server for what the embedded language model can't show: pictures, and failures on command."""
 
 import json
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import MappingProxyType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from resources.chat import ChatClient
+from tests.http_server import JsonHandler, serving
 
 
 class StandInServer:
@@ -19,8 +17,8 @@ class StandInServer:
     nothing of a vision model's answers.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self) -> None:
+        self.url = ""
         self.received: list[dict[str, Any]] = []
 
     def client(self, **options: Any) -> ChatClient:
@@ -40,42 +38,20 @@ Answer = Callable[[dict[str, Any]], tuple[int, bytes] | tuple[int, bytes, dict[s
 
 @contextmanager
 def stand_in_server(answer: Answer) -> Iterator[StandInServer]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._reply(200, json.dumps({"object": "list", "data": [{"id": "stand-in", "object": "model"}]}).encode())
+    class Handler(JsonHandler):
+        def do_GET(self) -> None:  # noqa: N802
+            self.reply(200, json.dumps({"object": "list", "data": [{"id": "stand-in", "object": "model"}]}).encode())
 
-        def do_POST(self) -> None:
+        def do_POST(self) -> None:  # noqa: N802
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             server.received.append(body | {"authorization": self.headers["Authorization"]})
             reply = answer(body)
             if reply is None:
                 self.close_connection = True
             else:
-                with suppress(ConnectionError):  # the client has stopped waiting
-                    self._reply(*reply)
+                self.reply(*reply)
 
-        def _reply(self, status: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    class Http(ThreadingHTTPServer):
-        request_queue_size = 128  # connections that wait to be taken
-
-    http = Http(("127.0.0.1", 0), Handler)
-    server = StandInServer(f"http://127.0.0.1:{http.server_address[1]}/v1")
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    server = StandInServer()
+    with serving(Handler) as address:
+        server.url = f"{address}/v1"
         yield server
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()

@@ -12,13 +12,13 @@ import re
 import threading
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.http_server import JsonHandler, serving
 from tests.kubernetes.admission import invalid_fields, undecodable
 
 CONTROLLER_EVERY_S = 0.05
@@ -234,7 +234,7 @@ def _at(item: Any, path: str) -> Any:
 def stand_in() -> Iterator[StandIn]:
     server = StandIn()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(JsonHandler):
         protocol_version = "HTTP/1.1"
 
         def _any(self) -> None:
@@ -247,46 +247,24 @@ def stand_in() -> Iterator[StandIn]:
                     sent = json.dumps(answer).encode()
             except Refused as refused:
                 code, sent = refused.code, refused.body
-            self._reply(code, sent)
+            self.reply(code, sent, {"Retry-After": "1"} if code == 429 else {})
 
         do_GET = do_POST = do_PATCH = do_DELETE = _any  # noqa: N815
 
-        def _reply(self, status: int, body: bytes) -> None:
-            with suppress(ConnectionError):
-                self.send_response(status)
-                if status == 429:
-                    self.send_header("Retry-After", "1")
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    class Http(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 128
-
-    http = Http(("127.0.0.1", 0), Handler)
-    server.url = f"http://127.0.0.1:{http.server_address[1]}"
     stopped = threading.Event()
 
     def control() -> None:
         while not stopped.wait(CONTROLLER_EVERY_S):
             server.control()
 
-    threads = [threading.Thread(target=http.serve_forever, args=(0.05,)), threading.Thread(target=control)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield server
-    finally:
-        stopped.set()
-        http.shutdown()
-        http.server_close()
-        for thread in threads:
-            thread.join()
+    controller = threading.Thread(target=control)
+    with serving(Handler) as server.url:
+        controller.start()
+        try:
+            yield server
+        finally:
+            stopped.set()
+            controller.join()
 
 
 def _answer(server: StandIn, method: str, path: str, query: dict[str, str], body: Object) -> tuple[int, Object]:

@@ -6,6 +6,7 @@ chat template. What they answer is random; how they are loaded, prompted and con
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -94,22 +95,29 @@ def save_llama(folder: Path) -> None:
     words.save_pretrained(folder)
 
 
+def _text_config(words: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """The language half of a vision model, for the words of its tokenizer."""
+    return {
+        "vocab_size": len(words),
+        "hidden_size": HIDDEN,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 4096,
+        "bos_token_id": None,
+        "eos_token_id": words.eos_token_id,
+        "pad_token_id": words.pad_token_id,
+    }
+
+
 def save_qwen_vl(folder: Path) -> None:
     words = tokenizer()
     number = words.convert_tokens_to_ids
     config = Qwen2_5_VLConfig(
         text_config={
-            "vocab_size": len(words),
-            "hidden_size": HIDDEN,
-            "intermediate_size": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": 4096,
+            **_text_config(words),
             "rope_parameters": {"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 10000.0},
-            "bos_token_id": None,
-            "eos_token_id": words.eos_token_id,
-            "pad_token_id": words.pad_token_id,
         },
         vision_config={
             "depth": 2,
@@ -142,16 +150,7 @@ def save_internvl(folder: Path) -> None:
     config = InternVLConfig(
         text_config={
             "model_type": "qwen2",
-            "vocab_size": len(words),
-            "hidden_size": HIDDEN,
-            "intermediate_size": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": 4096,
-            "bos_token_id": None,
-            "eos_token_id": words.eos_token_id,
-            "pad_token_id": words.pad_token_id,
+            **_text_config(words),
         },
         vision_config={
             "hidden_size": 32,

@@ -225,15 +225,16 @@ def test_workers_and_their_programs_end_with_the_parent(tmp_path: Path, how: sig
     assert wait_until(lambda: not any(is_running(process) for process in processes), 5)
 
 
+def noted(begun: list[int]) -> Iterator[int]:
+    """Thirty numbers, each put into `begun` when it is asked for."""
+    for number in range(30):
+        begun.append(number)
+        yield number
+
+
 def test_no_more_than_asked_for_is_begun_ahead(pool: WorkerPool) -> None:
     begun: list[int] = []
-
-    def items() -> Iterator[int]:
-        for number in range(30):
-            begun.append(number)
-            yield number
-
-    for taken, _ in enumerate(pool.map(toy_items.square, items(), ahead=4)):
+    for taken, _ in enumerate(pool.map(toy_items.square, noted(begun), ahead=4)):
         time.sleep(0.01)
         assert len(begun) <= taken + 1 + 3 + pool.workers  # three may wait when the last ones are begun
     assert len(begun) == 30
@@ -241,13 +242,7 @@ def test_no_more_than_asked_for_is_begun_ahead(pool: WorkerPool) -> None:
 
 def test_what_waits_is_counted_by_its_size(pool: WorkerPool) -> None:
     begun: list[int] = []
-
-    def items() -> Iterator[int]:
-        for number in range(30):
-            begun.append(number)
-            yield number
-
-    results = pool.map(toy_items.square, items(), ahead=12, size=lambda _: 4)
+    results = pool.map(toy_items.square, noted(begun), ahead=12, size=lambda _: 4)
     next(results)
     assert wait_until(lambda: len(begun) >= 1 + 3, 20)
     time.sleep(0.2)

@@ -71,6 +71,8 @@ class Browser:
             opened.callback(process.kill)
             self._page = opened.enter_context(connect(_page_address(Path(profile)), max_size=None))
             self._open = opened.pop_all()
+        # Dagster's page may ask for an e-mail address over what a test clicks, though the instance has `nux` off
+        self.call("Page.addScriptToEvaluateOnNewDocument", source="""localStorage.setItem("communityNux", '"1"')""")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,6 +145,7 @@ class Browser:
             self.click(field)
             self.type(text)
             time.sleep(0.5)
+        self.wait_for_text(text, limit_s=1)
 
     def press(self, key: str, code: str, number: int, modifiers: int = 0) -> None:
         """One key: its name, DOM code and Windows code; modifiers as the protocol counts them (1: Alt)."""
