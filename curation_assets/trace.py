@@ -7,10 +7,10 @@ from typing import Any
 import polars as pl
 from deltalake.exceptions import DeltaError
 
+from curation_assets.filters import Filter
 from curation_assets.home import OpenHome
 from curation_assets.lookup import Item, rows_of
 from curation_assets.releases import all_releases, versions_of
-from curation_assets.selection.filters import Filter
 from curation_assets.settings import Bound
 from curation_assets.tables import TABLES, TAKEDOWNS, TRAINING_MANIFEST
 

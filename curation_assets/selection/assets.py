@@ -1,7 +1,7 @@
 """`clip_selection` and `sample_selection`: thresholds applied to scores, every decision with its reasons.
 
-The thresholds are in the settings under `selection` and `sample_selection`; `filters.py` lists them, `decisions.py`
-applies them.
+The thresholds are in the settings under `selection` and `sample_selection`; `curation_assets/filters.py` lists
+them, `decisions.py` applies them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 
+from curation_assets.filters import Filter, clip_filters, sample_filters
 from curation_assets.refresh import Done, Row, Stage, Work
 from curation_assets.selection.decisions import Unscored, decide
 from curation_assets.selection.exclusions import exclusion_reasons, with_exclusion
-from curation_assets.selection.filters import Filter, clip_filters, sample_filters
 from curation_assets.settings import Settings, declared
 from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import CLIP_SELECTION, SAMPLE_SELECTION

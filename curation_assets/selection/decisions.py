@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curation_assets.selection.filters import Filter
+from curation_assets.filters import Filter
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from curation_assets.filters import Filter
 from curation_assets.selection.decisions import Values, decide
-from curation_assets.selection.filters import Filter
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 import polars as pl
 import pytest
 
+from curation_assets.filters import sample_filters
 from curation_assets.selection.assets import captioned_clips, scores_of_captions, values, with_scores
 from curation_assets.selection.decisions import decide
-from curation_assets.selection.filters import sample_filters
 from curation_assets.settings import Settings
 
 CLIP = "v-00000000-00001000"

@@ -3,8 +3,8 @@ import math
 import polars as pl
 import pytest
 
+from curation_assets.filters import Filter, clip_filters, sample_filters
 from curation_assets.selection.decisions import Unscored, decide
-from curation_assets.selection.filters import Filter, clip_filters, sample_filters
 from curation_assets.settings import Bound, SampleSelection, Selection, Settings
 from curation_assets.tables import CLIP_SELECTION, TABLES
 

@@ -1,5 +1,5 @@
+from curation_assets.filters import Filter
 from curation_assets.selection.decisions import Unscored
-from curation_assets.selection.filters import Filter
 from curation_assets.selection.preview import ClipScores, preview
 from curation_assets.settings import Bound
 
