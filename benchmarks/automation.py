@@ -19,7 +19,8 @@ from curation_assets.headless import INSTANCE_SETTINGS
 from curation_assets.raw_videos.listing import list_source
 from curation_assets.settings import Shards, Source
 from curation_assets.shards import stored_time
-from curation_assets.stage_asset import DATA_VERSION_TAG, SHARD_FILES, SHARDS, report_shards
+from curation_assets.stage_asset import DATA_VERSION_TAG, SHARDS, report_shards
+from curation_assets.views.definition import SHARD_FILES
 from curation_assets.watching import compare
 from tests.automation.daemon import open_daemon
 

@@ -85,7 +85,7 @@ def stages_section(job: Job, decoding: "Decoding") -> Section:
         seconds = metadata.get("seconds", 0.0)
         units = metadata.get("computed", 0)
         rate = f"{units / seconds:.1f}/s" if seconds and units else "-"
-        limit_s, limit_is = limits.get(asset, (None, ""))
+        limit_s, limit_is = limits.get(asset, (metadata.get("limit_seconds"), metadata.get("limit_is", "")))
         measured = shared if asset == "motion_scores" else f"{seconds:.2f} s, {units} units, {rate}"
         section.add(asset, measured, "" if limit_s is None else f"{limit_s:.2f} s", limit_is)
     section.add("the whole job", f"{job.seconds:.1f} s")

@@ -104,9 +104,6 @@ def sizes_up_to(shards: int) -> list[int]:
     return sorted({*(10**power for power in range(2, 7) if DISTINCT < 10**power < shards), DISTINCT, shards})
 
 
-# --- a shard --------------------------------------------------------------------------------------------------------
-
-
 def shard_run(job: Job) -> list[Figure]:
     """The demo's own figures, and what Dagster keeps of a shard's run."""
     videos = job.rows("raw_videos")
@@ -186,9 +183,6 @@ def tables_of(home: SimulatedHome) -> list[Row]:
 
 def clips_of(home: SimulatedHome, tables: list[Row]) -> int:
     return next(table["rows"] for table in tables if table["table"] == "frames") // DISTINCT
-
-
-# --- a release ------------------------------------------------------------------------------------------------------
 
 
 def release(home: SimulatedHome) -> list[Figure]:
@@ -276,9 +270,6 @@ def registered(folder: Path) -> int:
     source = {"films": Source(path=str(folder / "films"))}
     register(source, Shards(), store, "benchmark", lambda entry: hashlib.sha256(entry.path.encode()).hexdigest()[:16])
     return len(set(store.snapshot(SOURCE_FILES.name).file_uris()) - before)
-
-
-# --- tables of many shards ------------------------------------------------------------------------------------------
 
 
 def reselection(home: SimulatedHome) -> list[Figure]:
@@ -395,9 +386,6 @@ def maintained(home: SimulatedHome, now: dt.datetime) -> tuple[int, int]:
     before = sum(file.size_bytes for file in files.found(log))
     maintain(home.store, files, Maintenance(), now)
     return before, sum(file.size_bytes for file in files.found(log))
-
-
-# --- Dagster and the object store -------------------------------------------------------------------------------------
 
 
 def partitions(folder: Path, shards: int) -> list[Figure]:

@@ -11,12 +11,14 @@ import dagster as dg
 
 from curation_assets.raw_videos.listing import SourceError, list_source
 from curation_assets.settings import Settings
-from curation_assets.stage_asset import SHARD_FILES, Home, explaining
+from curation_assets.stage_asset import Home, explaining
 from curation_assets.step_pods import pod_tags
+from curation_assets.views.definition import SHARD_FILES
 from curation_assets.watching import Difference, compare, registered_files
 from resources.errors import EngineUnavailable, TransientError
 
-WHOLE = (dg.AssetKey("source_files"), dg.AssetKey("training_set"))  # not partitioned by shard
+RELEASE = (dg.AssetKey("training_set"), dg.AssetKey("release_report"))
+WHOLE = (dg.AssetKey("source_files"), *RELEASE)  # not partitioned by shard
 PROMPTS = (dg.AssetKey("prompts"), dg.AssetKey("beautified_prompts"))  # partitioned by prompt file
 OPTIONAL = tuple(dg.AssetKey(name) for name in ("exclusions", "takedowns", SHARD_FILES))
 """What no run makes: a shard of them that nothing was said of yet blocks nothing."""
@@ -159,7 +161,9 @@ def jobs(settings: Settings) -> list[Any]:
             description="One shard through every asset; what is up to date is reused.",
         ),
         dg.define_asset_job(
-            "release", dg.AssetSelection.assets("training_set"), description="Export all shards' samples as a release."
+            "release",
+            dg.AssetSelection.assets(*RELEASE),
+            description="Export all shards' samples as a release, and write its report.",
         ),
         _maintenance_job(settings),
     ]

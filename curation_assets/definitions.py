@@ -12,12 +12,15 @@ from curation_assets.clips.assets import clip_assets, scene_assets
 from curation_assets.frames.assets import frame_assets
 from curation_assets.raw_videos.assets import raw_video_assets, shard_files_specs, source_assets
 from curation_assets.raw_videos.takedowns import takedown_specs
+from curation_assets.refresh import Stage
+from curation_assets.report.assets import report_assets
 from curation_assets.scores.assets import score_assets
 from curation_assets.selection.assets import sample_selection_assets, selection_assets
 from curation_assets.selection.exclusions import exclusion_specs
 from curation_assets.settings import Settings, SettingsError, home_path, load_settings
-from curation_assets.stage_asset import Home, StageAsset
+from curation_assets.stage_asset import SHARDS, Home, StageAsset
 from curation_assets.training_set.assets import training_set_assets
+from curation_assets.views.definition import linked_to_code
 
 
 def executor() -> dg.ExecutorDefinition:
@@ -52,12 +55,22 @@ def all_assets(settings: Settings) -> list[StageAsset | dg.AssetsDefinition]:
         *clip_file_assets(settings),
     ]
     stages = [stage for asset in from_videos if isinstance(asset, StageAsset) for stage in asset.stages]
-    return [*from_videos, *training_set_assets(settings, stages), *beautified_prompt_assets(settings)]
+    of_all = [*training_set_assets(settings, stages), *report_assets(settings)]
+    return [*from_videos, *of_all, *beautified_prompt_assets(settings)]
+
+
+def video_stages(settings: Settings) -> list[Stage]:
+    """Every stage that makes a table from videos, upstream first."""
+    made = (asset for asset in all_assets(settings) if isinstance(asset, StageAsset))
+    return [stage for asset in made if asset.definition.partitions_def == SHARDS for stage in asset.stages]
 
 
 def build_definitions(settings: Settings, home: str) -> dg.Definitions:
     """Everything Dagster shows, for one settings tree and one home."""
-    assets = [asset.definition if isinstance(asset, StageAsset) else asset for asset in all_assets(settings)]
+    assets = [
+        linked_to_code(asset.definition, asset.compute) if isinstance(asset, StageAsset) else linked_to_code(asset)
+        for asset in all_assets(settings)
+    ]
     return dg.Definitions(
         assets=[*with_policy(assets), *exclusion_specs(), *takedown_specs(), *shard_files_specs()],
         jobs=jobs(settings),

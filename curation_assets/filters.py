@@ -3,9 +3,18 @@
 from dataclasses import dataclass
 
 from curation_assets.media_types import media_type
-from curation_assets.settings import AestheticBounds, Bound, SemanticBounds, Settings, TextBounds
+from curation_assets.settings import (
+    AestheticBounds,
+    Bound,
+    SampleSelection,
+    Selection,
+    SemanticBounds,
+    Settings,
+    TextBounds,
+    Tier,
+)
 
-_UNITS = {
+UNITS = {
     ("motion", "dis"): "percent of the diagonal per second",
     ("motion", "farneback"): "px between compared frames",
     **{("semantic", engine): "cosine" for engine in SemanticBounds.model_fields},
@@ -49,7 +58,7 @@ class Filter:
     @property
     def unit(self) -> str:
         """The score's unit, for people; empty when there is none to name."""
-        return _UNITS.get(self.key, "")
+        return UNITS.get(self.key, "")
 
 
 def clip_filters(settings: Settings) -> list[Filter]:
@@ -76,3 +85,21 @@ def sample_filters(settings: Settings) -> list[Filter]:
         Filter("alignment", "alignment_scores", "alignment_score", engine, getattr(bounds, engine))
         for engine in settings.alignment.engines
     ]
+
+
+def tier_filters(tier: Tier, settings: Settings) -> list[Filter]:
+    """The filters of the bounds that a tier gives, beside those of the tiers before it."""
+    bounds = {"selection": tier.selection, "sample_selection": tier.sample_selection}
+    with_its_bounds = settings.model_copy(update=bounds)
+    return [
+        *(filter_ for filter_ in clip_filters(with_its_bounds) if _gives(tier.selection, filter_)),
+        *(filter_ for filter_ in sample_filters(with_its_bounds) if _gives(tier.sample_selection, filter_)),
+    ]
+
+
+def _gives(bounds: Selection | SampleSelection, filter_: Filter) -> bool:
+    slot = getattr(bounds, filter_.table.removesuffix("_scores"))
+    if filter_.engine not in slot.model_fields_set:
+        return False
+    of_engine = getattr(slot, filter_.engine)
+    return isinstance(of_engine, Bound) or filter_.name in of_engine.model_fields_set

@@ -3,26 +3,32 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Container, Iterable, Sequence
+import uuid
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import yaml
 from dagster import DagsterInstance
+from dagster._core.events import RunFailureReason
 
+from curation_assets.automation import RELEASE, WHOLE
 from curation_assets.beautified_prompts.assets import PROMPT_FILES
 from curation_assets.definitions import all_assets, build_definitions
 from curation_assets.engines import missing
 from curation_assets.run_launcher import end_dead_runs
 from curation_assets.settings import Settings, SettingsError
 from curation_assets.stage_asset import RETRY_TAG, SHARDS, StageAsset
+from resources.text import one_line
 
 INSTANCE_SETTINGS = Path(__file__).parent.parent / "deployments" / "local" / "dagster.yaml"
 SOURCE_FILES = dg.AssetKey("source_files")
-TRAINING_SET = dg.AssetKey("training_set")
 OF_PROMPTS = ("prompts", "beautified_prompts")
 _SHIPPED_BEFORE = {"4c4849b3b519ccd9b1b00801b54a459d0417e5e15e9a0ede0d5e8351fa9aecd7"}  # SHA-256 of older dagster.yaml
+WHY_CHARACTERS = 300
+Watch = Callable[[dg.DagsterEvent], None]
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -48,10 +54,17 @@ def instance_folder(home: str) -> Path:
 
 
 def open_instance(home: str) -> DagsterInstance:
-    """The home's Dagster instance, to be closed by `with`; the environment names it from then on."""
-    folder = str(instance_folder(home))
-    os.environ["DAGSTER_HOME"] = folder
-    return DagsterInstance.from_config(folder)
+    """The home's Dagster instance, to be closed by `with`; the environment names it from then on.
+
+    Raises SettingsError for a `dagster.yaml` that Dagster can't use.
+    """
+    folder = instance_folder(home)
+    os.environ["DAGSTER_HOME"] = str(folder)
+    try:
+        return DagsterInstance.from_config(str(folder))
+    except (dg.DagsterInvalidConfigError, yaml.YAMLError) as failure:
+        why = one_line(str(failure), WHY_CHARACTERS)
+        raise SettingsError(f"{folder / 'dagster.yaml'}: {why}; correct it, or delete it to get the default") from None
 
 
 @dataclass
@@ -65,10 +78,12 @@ class Outcome:
 class HeadlessRun:
     """Executes asset runs one after another; the UI shows them like its own."""
 
-    def __init__(self, settings: Settings, home: str, instance: DagsterInstance) -> None:
+    def __init__(self, settings: Settings, home: str, instance: DagsterInstance, watch: Watch | None = None) -> None:
+        """`watch` is called with each of Dagster's events as it happens, from the thread that runs the steps."""
         self._job = build_definitions(settings, home).resolve_implicit_global_asset_job_def()
         self._graph = self._job.asset_layer.asset_graph
         self._settings = settings
+        self._watch = watch
         self.instance = instance
         self.outcome = Outcome()
         end_dead_runs(instance)
@@ -85,6 +100,11 @@ class HeadlessRun:
         selection = dg.AssetSelection.assets(asset).upstream().resolve(self._graph)
         return {key.to_user_string() for key in selection & self._graph.materializable_asset_keys}
 
+    def made_from(self, assets: Iterable[str]) -> set[str]:
+        """The assets and everything that is made from them."""
+        selection = dg.AssetSelection.assets(*assets).downstream().resolve(self._graph)
+        return {key.to_user_string() for key in selection & self._graph.materializable_asset_keys}
+
     def missing(self, assets: Container[str]) -> list[str]:
         """What the engines of `assets` need and this machine lacks, a line each with the command that gets it."""
         made = [asset for asset in all_assets(self._settings) if isinstance(asset, StageAsset)]
@@ -97,7 +117,7 @@ class HeadlessRun:
 
     def shard(self, shard: str, assets: Iterable[str], retry_failed: bool = False) -> bool:
         """Materialize the partitioned ones of `assets` for one shard."""
-        keys = [dg.AssetKey(name) for name in assets if name not in ("source_files", "training_set")]
+        keys = [key for key in map(dg.AssetKey, assets) if key not in WHOLE]
         if not keys:  # which Dagster would take for all
             return True
         return self._execute(keys, shard, {}, {RETRY_TAG: "true"} if retry_failed else {})
@@ -109,9 +129,9 @@ class HeadlessRun:
         tags = {RETRY_TAG: "true"} if retry_failed else {}
         return self._execute(keys, name, {"ops": {"prompts": {"config": config}}}, tags)
 
-    def release(self) -> bool:
-        """Materialize `training_set`."""
-        return self._execute([TRAINING_SET], None, {}, {})
+    def release(self, assets: Container[str] = ("training_set", "release_report")) -> bool:
+        """Materialize `training_set` and its report, those of them that are among `assets`."""
+        return self._execute([key for key in RELEASE if key.to_user_string() in assets], None, {}, {})
 
     def shards(self) -> Sequence[str]:
         return self.instance.get_dynamic_partitions(str(SHARDS.name))
@@ -120,8 +140,11 @@ class HeadlessRun:
         self, keys: list[dg.AssetKey], shard: str | None, config: dict[str, Any], tags: dict[str, str]
     ) -> bool:
         """Whether every step succeeded. Raises KeyboardInterrupt when the user interrupted one."""
+        run_id = str(uuid.uuid4())
+        self.instance.add_event_listener(run_id, self._tell)
         result = self._job.execute_in_process(
             instance=self.instance,
+            run_id=run_id,
             asset_selection=keys,
             partition_key=shard,
             run_config={**config, **_QUIET},
@@ -133,12 +156,20 @@ class HeadlessRun:
                 made = event.step_materialization_data.materialization
                 metadata = {name: value.value for name, value in made.metadata.items()}
                 self.outcome.materialized.append((made.asset_key.to_user_string(), shard, metadata))
+            elif event.is_job_failure and event.job_failure_data.failure_reason is not RunFailureReason.STEP_FAILURE:
+                if event.job_failure_data.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION:  # between steps
+                    raise KeyboardInterrupt
+                self.outcome.step_failures.append(event.message or "the run failed without a message")
             elif event.is_step_failure:
                 error = event.step_failure_data.error
                 if error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
                     raise KeyboardInterrupt
                 self.outcome.step_failures.append(_why(event, result.all_events))
         return bool(result.success)
+
+    def _tell(self, entry: dg.EventLogEntry) -> None:
+        if self._watch and entry.dagster_event:
+            self._watch(entry.dagster_event)
 
 
 def _why(event: dg.DagsterEvent, events: Iterable[dg.DagsterEvent]) -> str:

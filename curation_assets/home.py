@@ -5,6 +5,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from deltalake.exceptions import TableNotFoundError
@@ -13,6 +14,7 @@ from curation_assets.settings import SettingsError
 from curation_assets.tables import TABLES
 from resources.delta_store import PROPERTIES, DeltaStore, IncompatibleTable
 from resources.files import Files
+from resources.object_store import is_url
 
 FORMAT = 2  # raised when an older program must not open the home any more; homes without a marker are of format 1
 MARKER = "home.json"
@@ -39,6 +41,13 @@ def open_home(root: str) -> OpenHome:
         if not home.files.is_local:
             _looked_at.add(home.store.root)
     return home
+
+
+def existing_home(root: str) -> OpenHome:
+    """As `open_home`. Raises SettingsError too where a local folder holds no home."""
+    if not is_url(root) and not Path(root, "tables").is_dir():
+        raise SettingsError(f"{root}: no home is there; name one with --home, or make it with `reelhouse run`")
+    return open_home(root)
 
 
 def _bring_up_to_date(home: OpenHome) -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import polars as pl
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from curation_assets.releases import all_releases, pinned_versions
+from curation_assets.releases import TIERS, all_releases, pinned_versions, report_path
 from curation_assets.settings import Maintenance
 from curation_assets.tables import (
     CLIP_FILES,
@@ -131,8 +131,6 @@ class _Maintenance:
             self._leave(f"{RECORD} is damaged: this counts as the first maintenance")
             return None
 
-    # --- rows -------------------------------------------------------------------------------------------------
-
     def _remove_rows_of_vanished_videos(self) -> list[str]:
         """The videos all of whose files have been missing for long; their rows leave every table but people's
         decisions, in the order of the tables, so that no refresh finds a parent and makes them again.
@@ -189,8 +187,6 @@ class _Maintenance:
             rows = pl.LazyFrame(schema=table.schema)
         return (rows if keep is None else rows.filter(keep)).select(columns).collect()
 
-    # --- files ------------------------------------------------------------------------------------------------
-
     def _delete_unnamed_files(self, vanished: Iterable[str]) -> None:
         listed = {folder: self._files.found(folder) for folder in (STAGING, *KEPT_IN)}
         for folder, found in listed.items():
@@ -207,7 +203,8 @@ class _Maintenance:
             )
             return
         for folder in KEPT_IN:
-            self._delete(folder, [file for file in listed[folder] if file.path not in named], self._unnamed_before)
+            unnamed = [file for file in listed[folder] if file.path not in named and not _is_of_tiers(file)]
+            self._delete(folder, unnamed, self._unnamed_before)
 
     def _named_in_staging(self, batches: Iterable[Found]) -> set[str]:
         """Files of rows that a running or interrupted refresh finished."""
@@ -231,7 +228,7 @@ class _Maintenance:
                 pinned = self._store.scan(self._store.snapshot(name, version))
                 named |= set(pinned.select(column).collect().get_column(column))
         for release in all_releases(self._store):
-            named |= set(release["exports"])
+            named |= {*release["exports"], report_path(release["release"])}
         return named - {None}
 
     def _delete(self, kind: str, files: Iterable[Found], before: dt.datetime) -> None:
@@ -246,8 +243,6 @@ class _Maintenance:
                 self._count(kind, [file])
         if young:
             self._leave(f"{young} {kind} {'file' if young == 1 else 'files'}: not old enough")
-
-    # --- tables -----------------------------------------------------------------------------------------------
 
     def _maintain_table(self, name: str) -> None:
         folder = f"tables/{name}"
@@ -306,8 +301,6 @@ class _Maintenance:
         start = max((version for version, file in log if _is_checkpoint(file) and version <= min(needed)), default=0)
         self._delete("log", [file for version, file in log if version < start], _ALWAYS)
 
-    # --- report -----------------------------------------------------------------------------------------------
-
     def _upkeep(self, name: str) -> TableUpkeep:
         return self._report.tables.setdefault(name, TableUpkeep(name))
 
@@ -318,6 +311,11 @@ class _Maintenance:
 
     def _leave(self, what: str) -> None:
         self._report.left.append(what)
+
+
+def _is_of_tiers(file: Found) -> bool:
+    """Which stay as long as their release, whose row is never deleted."""
+    return file.path.startswith(f"{TIERS}/")
 
 
 def _video_of(table: Table) -> pl.Expr:

@@ -323,8 +323,6 @@ class _Future:
         files = self.rows(SOURCE_FILES)
         return set((files.filter(source=source) if source else files).get_column("shard"))
 
-    # --- registration
-
     @property
     def hashing(self) -> Counter[str]:
         """Why files are hashed."""
@@ -346,8 +344,6 @@ class _Future:
             if not self._otherwise:
                 return str((here or alike)[0]["video_id"])
         return f"?{hashlib.sha256(entry.source_uri.encode()).hexdigest()[:15]}"
-
-    # --- refreshes
 
     def refresh(
         self, shard: str, steps: Sequence[tuple[StageAsset, list[Stage]]], retry_failed: bool
@@ -405,8 +401,6 @@ class _Future:
                 fingerprint = unit.fingerprints[name, engine]
                 why = cause(stage, unit.values, engine, fingerprint, rows, self._past.earlier(stage))
                 tally.reasons[why] += 1
-
-    # --- guesses
 
     def _is_doubtful(self, unit: str) -> bool:
         return unit in self._doubtful or _video_of(unit) in self._doubtful

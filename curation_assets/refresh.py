@@ -28,6 +28,7 @@ from curation_assets.tables import TABLES, Table
 from resources.delta_store import Conflict, DeltaStore
 from resources.errors import EngineUnavailable, InputError, TransientError
 from resources.files import Files
+from resources.spent import Spent
 from resources.text import one_line
 
 Row = dict[str, Any]
@@ -136,7 +137,7 @@ Progress = Callable[[int, int], None]
 class Report:
     """What a refresh of one shard of one table did; `inputs` = computed + reused + failed + blocked.
 
-    `made_from`: the Delta version of every table that was read.
+    `made_from`: the Delta version of every table that was read. `spent`: what the computing's seconds went into.
     """
 
     table: str
@@ -156,6 +157,7 @@ class Report:
     seconds: float = 0.0
     failures: list[tuple[str, str]] = field(default_factory=list)
     made_from: Mapping[str, int] = field(default_factory=dict)
+    spent: Spent = field(default_factory=Spent)
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,7 @@ def refresh(stages: Sequence[Stage], shard: str, compute: Compute, context: Cont
     started = time.monotonic()
     finished: dict[str, dict[tuple[_Key, str], list[Row]]] = {stage.table.name: {} for stage in stages}
     reports: dict[str, Report] = {}
+    spent = Spent()
     staging = [_Staging(context.files, stage.table, shard) for stage in stages]
     for _ in range(MAX_CONFLICTS):
         plans = [_plan(stage, shard, context, area) for stage, area in zip(stages, staging, strict=True)]
@@ -208,7 +211,8 @@ def refresh(stages: Sequence[Stage], shard: str, compute: Compute, context: Cont
             if plan.staged:
                 area.renew()
             _take_finished(plan, finished[plan.stage.table.name])
-        _compute_pending(plans, shard, compute, context, staging, finished)
+        with spent.collected():
+            _compute_pending(plans, shard, compute, context, staging, finished)
         try:
             for plan, area in zip(plans, staging, strict=True):
                 name = plan.stage.table.name
@@ -218,7 +222,7 @@ def refresh(stages: Sequence[Stage], shard: str, compute: Compute, context: Cont
         except Conflict:
             continue
         for report in reports.values():
-            report.seconds = time.monotonic() - started
+            report.seconds, report.spent = time.monotonic() - started, spent
         return [reports[stage.table.name] for stage in stages]
     raise TransientError(
         f"{stages[0].table.name} {shard}: other writers changed this shard {MAX_CONFLICTS} times while it was being "

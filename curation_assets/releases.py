@@ -18,6 +18,7 @@ from resources.errors import InputError
 Release = dict[str, Any]
 PARTITION = "releases"  # the one partition of the table
 LATEST = "latest"
+TIERS = "exports/tiers"  # folders of nested training sets, each named for its release
 MAX_COLLECTS = 20
 
 
@@ -114,6 +115,11 @@ def find_release(store: DeltaStore, name: str) -> Release:
         return found[0]
     what = "several releases begin so" if found else "no such release"
     raise InputError(f"{name}: {what}; there are {', '.join(release['release'] for release in releases)}")
+
+
+def report_path(release: str) -> str:
+    """The file that shows the release of that name to people, relative to the home."""
+    return f"exports/{release}/report.html"
 
 
 def versions_of(release: Release) -> dict[str, int]:

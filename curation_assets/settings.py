@@ -10,11 +10,24 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from curation_assets.media_types import MediaType
 from resources.checkpoints import is_hub_id
@@ -45,6 +58,16 @@ def added(default: Any, **constraints: Any) -> Any:
     return Field(default, json_schema_extra={"added": True}, **constraints)
 
 
+@dataclass(frozen=True)
+class Unit:
+    """What a number counts, where its name doesn't end in it."""
+
+    name: str
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(core), "unit": self.name}
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Md5 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 NAME = r"[a-z0-9][a-z0-9_-]{0,47}"  # part of paths, of a predicate and of partition keys
@@ -55,7 +78,7 @@ class Source(Section):
     """A folder of videos and images, or a listing of them; each a path or an s3:// URL."""
 
     path: str = Field(description="folder, or a .csv, .jsonl or .parquet listing")
-    recursive: bool = True
+    recursive: bool = Field(True, description="folder only: whether sub-folders belong to it")
     media_types: tuple[MediaType, ...] = Field(
         ("video", "image"), description="folder only: which files to take, by their endings"
     )
@@ -64,34 +87,52 @@ class Source(Section):
 
 
 class Shards(Section):
-    videos_per_shard: int = Field(100, ge=1, le=100_000, description="applies to videos not registered yet")
+    """With 100 videos a shard, a million videos are 10,000 shards (docs/decisions.md)."""
+
+    videos_per_shard: Annotated[int, Unit("videos")] = Field(
+        100, ge=1, le=100_000, description="applies to videos not registered yet"
+    )
     max_lost_share: Share = Field(0.1, description="a scan that lost a larger share of a source's files is an error")
     settle_s: float = execution(60.0, ge=0, description="the sensor leaves a file alone that was written to since")
 
 
 class RawVideos(Section):
+    """8192 x 8192 px is twice an 8K frame: what one may take of a worker's memory."""
+
     max_pixels: int = Field(8192 * 8192, ge=1, description="width x height of a frame; larger sources are refused")
 
 
 class Cuts(Section):
     """Shot boundaries. Content 27 and 15 frames are EasyAnimate's values; the others are PySceneDetect's defaults."""
 
-    detector: Literal["content", "adaptive", "threshold", "transnetv2", "none"] = "content"
-    min_scene_frames: int = Field(15, ge=1)
-    content_threshold: float = Field(27.0, gt=0, le=255, description="mean HSV difference of neighbours")
-    adaptive_threshold: float = Field(3.0, gt=0, description="ratio of a frame's difference to its surroundings")
-    adaptive_min_content: float = Field(15.0, ge=0, le=255)
-    adaptive_window_frames: int = Field(2, ge=1)
-    fade_threshold: float = Field(12.0, ge=0, le=255, description="mean pixel value below which a frame is black")
-    transnetv2_threshold: Share = 0.5
+    detector: Literal["content", "adaptive", "threshold", "transnetv2", "none"] = Field(
+        "content", description="what finds cuts; threshold: fades to black; none: a video is one shot"
+    )
+    min_scene_frames: int = Field(15, ge=1, description="no cut sooner after another")
+    content_threshold: Annotated[float, Unit("of 255")] = Field(
+        27.0, gt=0, le=255, description="mean HSV difference of neighbours"
+    )
+    adaptive_threshold: Annotated[float, Unit("ratio")] = Field(
+        3.0, gt=0, description="ratio of a frame's difference to its surroundings"
+    )
+    adaptive_min_content: Annotated[float, Unit("of 255")] = Field(
+        15.0, ge=0, le=255, description="and the least difference that may be a cut"
+    )
+    adaptive_window_frames: int = Field(2, ge=1, description="surroundings: so many frames before, and after")
+    fade_threshold: Annotated[float, Unit("of 255")] = Field(
+        12.0, ge=0, le=255, description="mean pixel value below which a frame is black"
+    )
+    transnetv2_threshold: Annotated[Share, Unit("probability")] = Field(
+        0.5, description="of a cut, above which it is one"
+    )
 
 
 class Clips(Section):
     """How scenes become clips; values of EasyAnimate's stage 1."""
 
     min_source_area_px: int = Field(512 * 512, ge=0, description="display width x height of the source")
-    min_duration_s: float = Field(3.0, gt=0)
-    max_duration_s: float = Field(10.0, gt=0)
+    min_duration_s: float = Field(3.0, gt=0, description="shorter spans are dropped")
+    max_duration_s: float = Field(10.0, gt=0, description="longer shots are cut into clips of this length")
     end_trim_s: float = Field(0.5, ge=0, description="cut off the end of a scene that ends at a cut")
 
     @model_validator(mode="after")
@@ -107,21 +148,28 @@ class Clips(Section):
 class Frames(Section):
     """The nine stored frames of a clip: floor(i*N/8) for i = 0..7, and N-1."""
 
-    longest_side_px: int = Field(1024, ge=64, le=8192)
-    jpeg_quality: int = Field(92, ge=1, le=100)
+    longest_side_px: int = Field(1024, ge=64, le=8192, description="of a stored picture; smaller ones stay as they are")
+    jpeg_quality: int = Field(92, ge=1, le=100, description="of the stored pictures, as libjpeg counts")
 
 
 class DisMotion(Section):
-    longest_side_px: int = Field(320, ge=64, le=4096)
+    """Optical flow of small frames; what 320 px cost and miss is measured in docs/decisions.md."""
+
+    longest_side_px: int = Field(320, ge=64, le=4096, description="frames are made smaller to it first")
     pairs_per_s: float = Field(2.0, gt=0, le=60, description="pairs of neighbouring frames looked at")
 
 
 class FarnebackMotion(Section):
+    """Optical flow as EasyAnimate computes it."""
+
     samples_per_s: float = Field(2.0, gt=0, le=60, description="frames compared, at native size (EasyAnimate: 2)")
 
 
+ENGINES = "those that are on; none: no score and no filter"
+
+
 class Motion(Section):
-    engines: tuple[Literal["dis", "farneback"], ...] = ("dis",)
+    engines: tuple[Literal["dis", "farneback"], ...] = Field(("dis",), description=ENGINES)
     dis: DisMotion = DisMotion()
     farneback: FarnebackMotion = FarnebackMotion()
 
@@ -152,7 +200,7 @@ class Merged(Section):
 class Network(Section):
     """How a network runs. Precision moves figures a little; device and batch speed alone."""
 
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the weights and what is computed")
     device: str = execution("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU where there is one")
     batch_frames: int = execution(
         0, ge=0, description="frames a forward pass; 0: 64 on a GPU, 1 on a CPU. Halved when memory runs out"
@@ -177,9 +225,11 @@ class Sampling(Section):
     Of clips whose stored frames need not hold them all, the source is decoded once more, at full size.
     """
 
-    method: Method
+    method: Method = Field(description="how frames are chosen")
     frames: int = Field(1, ge=1, description="uniform and random: how many")
-    stride: int | None = Field(None, ge=1, description="random and stride: distance of frames, of random the largest")
+    stride: Annotated[int | None, Unit("frames")] = Field(
+        None, ge=1, description="random and stride: distance of frames, of random the largest"
+    )
     seed: int = Field(0, ge=0, description="random: another one, other frames; the same with each run")
 
     @model_validator(mode="after")
@@ -197,7 +247,7 @@ class Semantic(Merged):
             "efficientnet_lite0", "clip_l14_336", "clip_l14", "clip_b32", "dinov2_small", "dinov2_base", "dinov2_large"
         ],
         ...,
-    ] = ("efficientnet_lite0",)
+    ] = Field(("efficientnet_lite0",), description=ENGINES)
     clip_l14_336: Model = Model(
         source="openai/clip-vit-large-patch14-336", revision="ce19dc912ca5cd21c8a653c79e251e808ccabcd1"
     )
@@ -226,7 +276,7 @@ class AestheticModel(Model):
 class Aesthetic(Merged):
     """Off: no packaged engine scores aesthetics."""
 
-    engines: tuple[Literal["siglip_v2_5", "laion_v2"], ...] = ()
+    engines: tuple[Literal["siglip_v2_5", "laion_v2"], ...] = Field((), description=ENGINES)
     siglip_v2_5: AestheticModel = AestheticModel(
         source="google/siglip-so400m-patch14-384",
         revision="9fdffc58afc957d1a03a25b10dba0329ab15c2a3",
@@ -264,24 +314,26 @@ class Craft(Network):
 class Text(Section):
     """`min_confidence` (benchmarks/calibrate.py), `min_characters` and `longest_side_px` are of `rapidocr` alone."""
 
-    engines: tuple[Literal["rapidocr", "craft"], ...] = ("rapidocr",)
+    engines: tuple[Literal["rapidocr", "craft"], ...] = Field(("rapidocr",), description=ENGINES)
     frames: FrameChoice = Field("middle", description="middle, all, or positions 0..8 among the stored frames")
     sampling: Sampling | None = added(None, description="in place of `frames`, where given")
-    min_confidence: Share = Field(0.79, description="a box counts when its text is read at least this surely")
+    min_confidence: Annotated[Share, Unit("probability")] = Field(
+        0.79, description="a box counts when its text is read at least this surely"
+    )
     min_characters: int = Field(2, ge=1, description="a box of fewer doesn't count: round things are read as O")
-    longest_side_px: int = Field(640, ge=64, le=4096)
+    longest_side_px: int = Field(640, ge=64, le=4096, description="frames are made smaller to it first")
     craft: Craft = Craft()
 
 
 class Technical(Section):
-    engines: tuple[Literal["opencv"], ...] = ("opencv",)
+    engines: tuple[Literal["opencv"], ...] = Field(("opencv",), description=ENGINES)
 
 
 class Bound(Part):
     """Inclusive bounds: a score equal to a bound passes. A missing score never passes."""
 
-    min: float | None = None
-    max: float | None = None
+    min: float | None = Field(None, description="lowest score that passes; null: no such bound")
+    max: float | None = Field(None, description="highest score that passes; null: no such bound")
     media_types: tuple[MediaType, ...] = added(("video", "image"), description="what the filter is for")
 
     @model_validator(mode="after")
@@ -368,6 +420,9 @@ def text_of(value: str | None) -> str | None:
 
 PromptText = Annotated[str | None, AfterValidator(text_of)]
 CaptionTokens = Annotated[int | None, Field(ge=16)]
+TEMPERATURE = "of sampling; 0: the likeliest token each time"
+MAX_TOKENS = "of an answer; one that is longer is cut off"
+CONCURRENCY = "requests at a time; a server queues what it can't batch"
 SENT_ANYWAY = frozenset({"model", "messages", "temperature", "max_tokens", "seed", "response_format", "stream", "n"})
 
 
@@ -378,12 +433,12 @@ class Chat(Section):
     api_key_env: str | None = execution(None, description="name of the environment variable that holds the key")
     model: str | None = Field(None, description="the model's name at the server")
     revision: str = Field("", description="free text stored with each row; change it to recompute")
-    temperature: float = Field(0.0, ge=0, le=2)
-    max_tokens: int = Field(512, ge=1)
+    temperature: float = Field(0.0, ge=0, le=2, description=TEMPERATURE)
+    max_tokens: int = Field(512, ge=1, description=MAX_TOKENS)
     extra_body: dict[str, Any] = added(
         {}, description="fields of the request, above those of the model's family; null takes one out"
     )
-    concurrency: int = execution(64, ge=1, description="requests at a time; a server queues what it can't batch")
+    concurrency: Annotated[int, Unit("requests")] = execution(64, ge=1, description=CONCURRENCY)
     request_timeout_s: float = execution(600.0, gt=0, description="one request, with queue and retries")
 
     @field_validator("extra_body")
@@ -397,9 +452,9 @@ class Chat(Section):
 class WritingChat(Chat):
     """Sampling as EasyAnimate's rewriter's. Requests hold no pictures, so more of them fit a server."""
 
-    temperature: float = Field(0.7, ge=0, le=2)
-    max_tokens: int = Field(1024, ge=1)
-    concurrency: int = execution(256, ge=1)
+    temperature: float = Field(0.7, ge=0, le=2, description=TEMPERATURE)
+    max_tokens: int = Field(1024, ge=1, description=MAX_TOKENS)
+    concurrency: Annotated[int, Unit("requests")] = execution(256, ge=1, description=CONCURRENCY)
 
 
 class Vllm(Section):
@@ -409,18 +464,24 @@ class Vllm(Section):
     revision: str = Field("", description="the hub's commit or tag, a must; of a folder any text. Stored in each row")
     source: str | None = execution(None, description="folder of the weights; default: the hub, which downloads them")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", description="auto: the checkpoint's own")
-    max_model_len: int = Field(8192, ge=1, description="tokens of a request and its answer")
+    max_model_len: Annotated[int, Unit("tokens")] = Field(8192, ge=1, description="tokens of a request and its answer")
     arguments: tuple[str, ...] = Field(
         (), description="further ones of vLLM's server; a checkpoint's quantisation (AWQ) needs none"
     )
-    gpus: int = execution(0, ge=0, description="over how many the model is split; 0: all that are visible")
-    gpu_memory_utilization: float = execution(0.9, gt=0, le=1, description="share of each; on a CPU, of its memory")
+    gpus: Annotated[int, Unit("GPUs")] = execution(
+        0, ge=0, description="over how many the model is split; 0: all that are visible"
+    )
+    gpu_memory_utilization: Annotated[float, Unit("share")] = execution(
+        0.9, gt=0, le=1, description="share of each; on a CPU, of its memory"
+    )
     python: str | None = execution(None, description="interpreter of an environment with vLLM; default: this one")
     start_timeout_s: float = execution(1800.0, gt=0, description="downloads count too")
 
 
 class Captions(Section):
-    engine: Literal["facts", "chat", "vllm"] = "facts"
+    engine: Literal["facts", "chat", "vllm"] = Field(
+        "facts", description="facts: a sentence of measured facts; chat: a server; vllm: one that the step starts"
+    )
     prompt: PromptText = Field(None, description="text or the path of a .txt file; default: the packaged one")
     image_prompt: PromptText = added(None, description="the same for images")
     send: Literal["frames", "video"] = added(
@@ -430,16 +491,25 @@ class Captions(Section):
         None, description="longer captions are asked for again, shorter; EasyAnimate's trainer keeps 256, LongCLIP 248"
     )
     max_attempts: int = added(3, ge=1, description="requests for a caption of at most max_caption_tokens")
-    frame_count: int = Field(8, ge=1, le=8, description="uniform frames sent to a chat engine")
+    frame_count: Annotated[int, Unit("frames")] = Field(
+        8, ge=1, le=8, description="uniform frames sent to a chat engine"
+    )
     chat: Chat = Chat()
     vllm: Vllm = added(Vllm())
 
 
+WRITER = "embedded: SmolLM2-135M; chat: a server; vllm: one that the step starts; off: texts stay as they are"
+
+
 class Rewriting(Section):
-    engine: Literal["embedded", "chat", "vllm", "off"] = "embedded"
-    max_attempts: int = Field(10, ge=1)
-    min_similarity: float = Field(0.5, ge=-1, le=1, description="MiniLM cosine of answer and caption; below: drift")
-    max_new_words: Share | None = Field(
+    """Attempts are EasyAnimate's; it has no bounds on what an answer may leave or add."""
+
+    engine: Literal["embedded", "chat", "vllm", "off"] = Field("embedded", description=WRITER)
+    max_attempts: int = Field(10, ge=1, description="requests for an answer that can be used")
+    min_similarity: Annotated[float, Unit("cosine")] = Field(
+        0.5, ge=-1, le=1, description="MiniLM cosine of answer and caption; below: drift"
+    )
+    max_new_words: Annotated[Share | None, Unit("share")] = Field(
         None, description="share of an answer's content words that the caption lacks; default: embedded 0, chat 0.5"
     )
     prompt: PromptText = Field(None, description="text or the path of a .txt file; default: the packaged one")
@@ -451,10 +521,10 @@ class Rewriting(Section):
 class Beautifying(Section):
     """Short prompts to detailed ones; attempts and the limit of 200 words are EasyAnimate's values."""
 
-    engine: Literal["embedded", "chat", "vllm", "off"] = "embedded"
+    engine: Literal["embedded", "chat", "vllm", "off"] = Field("embedded", description=WRITER)
     template: PromptText = Field(None, description="text or the path of a .txt file; default: the packaged one")
     max_words: int = Field(200, ge=1, description="longer answers are asked for again")
-    max_attempts: int = Field(10, ge=1)
+    max_attempts: int = Field(10, ge=1, description="requests for an answer that can be used")
     chat: WritingChat = WritingChat()
     vllm: Vllm = added(Vllm())
 
@@ -481,8 +551,8 @@ class VideoClipXl(Network, Part):
 
 
 class Alignment(Merged):
-    engines: tuple[Literal["label_similarity", "clip_similarity", "clip_score", "videoclip_xl"], ...] = (
-        "label_similarity",
+    engines: tuple[Literal["label_similarity", "clip_similarity", "clip_score", "videoclip_xl"], ...] = Field(
+        ("label_similarity",), description=ENGINES
     )
     clip_similarity: Model = CLIP_L14
     clip_score: Model = CLIP_L14
@@ -517,28 +587,51 @@ class SampleSelection(Section):
     alignment: AlignmentBounds = AlignmentBounds()
 
 
+class Tier(Section):
+    """A part of a training set: the samples that pass its bounds and those of the tiers before it."""
+
+    name: SourceName = Field(description="of its folder")
+    selection: Selection = Field(Selection(), description="bounds as of `selection`; one not given is none")
+    sample_selection: SampleSelection = Field(SampleSelection(), description="likewise")
+
+    @field_validator("selection", "sample_selection", mode="before")
+    @classmethod
+    def _leave_the_rest_open(cls, given: object, field: ValidationInfo) -> object:
+        return _open_sides(cls.model_fields[str(field.field_name)].annotation, given)
+
+
+def _open_sides(bounds: Any, given: object) -> object:
+    """`given` with null for the sides that it leaves out, where the defaults of `bounds` would stand."""
+    if not isinstance(given, dict):
+        return given
+    if issubclass(bounds, Bound):
+        return {"min": None, "max": None, **given}
+    parts = {name: field.annotation for name, field in bounds.model_fields.items() if name in given}
+    return {**given, **{name: _open_sides(part, given[name]) for name, part in parts.items()}}
+
+
 class ClipFiles(Section):
     """Encoding of clips in the manifest; x264 veryfast CRF 22 + AAC are EasyAnimate's choices."""
 
-    video_codec: Literal["libx264", "libx265"] = "libx264"
-    preset: str = Field("veryfast", pattern=r"^[a-z]+$")
-    crf: int = Field(22, ge=0, le=51)
-    pixel_format: Literal["yuv420p", "yuv444p"] = "yuv420p"
-    keyframe_interval: int = Field(250, ge=1, description="largest distance of keyframes, frames")
-    encoder_threads: int = Field(
+    video_codec: Literal["libx264", "libx265"] = Field("libx264", description="FFmpeg's name of the encoder")
+    preset: str = Field("veryfast", pattern=r"^[a-z]+$", description="the encoder's: faster ones make larger files")
+    crf: int = Field(22, ge=0, le=51, description="constant rate factor; lower is better and larger")
+    pixel_format: Literal["yuv420p", "yuv444p"] = Field("yuv420p", description="4:2:0 plays everywhere")
+    keyframe_interval: Annotated[int, Unit("frames")] = Field(250, ge=1, description="largest distance of keyframes")
+    encoder_threads: Annotated[int, Unit("threads")] = Field(
         1, ge=1, description="fixed, since x264's output depends on it; workers fill the cores"
     )
-    audio: Literal["aac", "none"] = "aac"
-    audio_bitrate_kbps: int = Field(128, ge=8, le=512)
+    audio: Literal["aac", "none"] = Field("aac", description="codec of the source's sound; none: left out")
+    audio_bitrate_kbps: int = Field(128, ge=8, le=512, description="of the sound")
     min_psnr_db: float = Field(18.0, ge=0, description="first and last frame against the source; below: failed")
 
 
 class Trainer(Section):
     """What EasyAnimate's trainer needs of a sample: frames >= stride * frame_count / 0.8, caption tokens."""
 
-    frame_count: int = Field(49, ge=1)
-    stride: int = Field(3, ge=1)
-    max_caption_tokens: int = Field(256, ge=1)
+    frame_count: Annotated[int, Unit("frames")] = Field(49, ge=1, description="of a training sample")
+    stride: Annotated[int, Unit("frames")] = Field(3, ge=1, description="distance of a sample's frames in the clip")
+    max_caption_tokens: int = Field(256, ge=1, description="longer texts get a warning: the trainer cuts them off")
     tokenizer: str | None = added(
         None, description="folder with a tokenizer.json that counts captions' tokens; default: they are estimated"
     )
@@ -552,8 +645,8 @@ class TrainingSet(Section):
 class Execution(Section):
     """How much of the machine to use. None of this changes a result."""
 
-    workers: int = execution(0, ge=0, description="worker processes; 0: one a core")
-    batch_units: int = execution(32, ge=1, description="units between two writes to staging")
+    workers: Annotated[int, Unit("processes")] = execution(0, ge=0, description="worker processes; 0: one a core")
+    batch_units: Annotated[int, Unit("units")] = execution(32, ge=1, description="units between two writes to staging")
     batch_seconds: float = execution(30.0, gt=0, description="or this long, whichever comes first")
     item_timeout_s: float = execution(1800.0, gt=0, description="one item in a worker process")
     item_memory_bytes: int = execution(8 * 2**30, ge=2**28, description="address space of a worker process")
@@ -589,7 +682,7 @@ ResourceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*/[A-Za-z0-9]([
 class Toleration(Section):
     """A taint on which a pod may run all the same."""
 
-    key: LabelName
+    key: LabelName = Field(description="of the taint")
     value: LabelValue | None = Field(None, description="null: whatever its value")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(None, description="null: every one")
 
@@ -600,15 +693,17 @@ class Pod(Part):
     So cores too: a step starts as many processes as its pod may use, which must not depend on the node it gets.
     """
 
-    cpu: float = Field(1.0, ge=0.1, description="cores; a step runs a worker process on each")
+    cpu: Annotated[float, Unit("cores")] = Field(1.0, ge=0.1, description="a step runs a worker process on each")
     memory: Quantity = Field("2Gi", description="shared memory is part of it")
     disk: Quantity = Field("10Gi", description="scratch; a worker keeps a copy of the remote video it works on")
-    gpus: int | None = Field(None, ge=0, description="null: 1 where the step's engines need one, else 0")
+    gpus: Annotated[int | None, Unit("GPUs")] = Field(
+        None, ge=0, description="null: 1 where the step's engines need one, else 0"
+    )
     gpu_kind: LabelValue | None = Field(None, description="the node's label nvidia.com/gpu.product, e.g. NVIDIA-L4")
     gpu_resource: ResourceName = Field("nvidia.com/gpu", description="what nodes with a GPU offer and are tainted with")
-    node_selector: dict[LabelName, LabelValue] = {}
+    node_selector: dict[LabelName, LabelValue] = Field({}, description="labels that its node must have")
     tolerations: tuple[Toleration, ...] = Field((), description="beside that of the GPU's taint")
-    runtime_class: ObjectName | None = None
+    runtime_class: ObjectName | None = Field(None, description="null: the cluster's default")
     shared_memory: Quantity | None = Field(None, description="/dev/shm; null: 64 MiB. vLLM on several GPUs wants more")
     time_limit_s: int = Field(
         6 * 3600, ge=60, description="with the wait for a node and the image; what was staged by then is kept"
@@ -657,7 +752,7 @@ class Kubernetes(Section):
 
 
 class Settings(Section):
-    sources: dict[SourceName, Source] = {}
+    sources: dict[SourceName, Source] = Field({}, description="by name")
     shards: Shards = Shards()
     raw_videos: RawVideos = RawVideos()
     cuts: Cuts = Cuts()
@@ -676,6 +771,7 @@ class Settings(Section):
     sample_selection: SampleSelection = SampleSelection()
     clip_files: ClipFiles = ClipFiles()
     training_set: TrainingSet = TrainingSet()
+    tiers: tuple[Tier, ...] = execution((), description="of `reelhouse tiers`, from broad to strict; in no table")
     kubernetes: Kubernetes = execution(Kubernetes())
     execution: Execution = Execution()
     lineage: Lineage = Lineage()
@@ -683,15 +779,23 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _bounds_have_engines(self) -> Self:
-        for filters in ("selection", "sample_selection"):
-            section = getattr(self, filters)
-            for slot in sorted(section.model_fields_set):
-                engines = getattr(self, slot).engines
-                for engine in sorted(getattr(section, slot).model_fields_set.difference(engines)):
-                    raise ValueError(
-                        f"{filters}.{slot}.{engine} is a threshold on an engine that is off "
-                        f"({slot}.engines is {list(engines)}); turn the engine on or remove the threshold"
-                    )
+        for place, owner in [("", self), *((f"tiers.{tier.name}.", tier) for tier in self.tiers)]:
+            for filters in ("selection", "sample_selection"):
+                section = getattr(owner, filters)
+                for slot in sorted(section.model_fields_set):
+                    engines = getattr(self, slot).engines
+                    for engine in sorted(getattr(section, slot).model_fields_set.difference(engines)):
+                        raise ValueError(
+                            f"{place}{filters}.{slot}.{engine} is a threshold on an engine that is off "
+                            f"({slot}.engines is {list(engines)}); turn the engine on or remove the threshold"
+                        )
+        return self
+
+    @model_validator(mode="after")
+    def _tiers_have_names_of_their_own(self) -> Self:
+        names = [tier.name for tier in self.tiers]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"tiers: several are named {', '.join(twice)}; each needs a name of its own")
         return self
 
     @model_validator(mode="after")
@@ -805,17 +909,21 @@ def load_settings(file: str | None = None) -> Settings:
 
     Raises SettingsError when a named file is missing, is no YAML, or doesn't validate.
     """
+    return parse_settings(settings_document(file), str(settings_file(file)))
+
+
+def settings_document(file: str | None = None) -> object:
+    """What `settings_file` holds, not validated; None where there is none. Raises SettingsError as `load_settings`."""
     path = settings_file(file)
     if path is None:
-        return Settings()
+        return None
     try:
         with path.open(encoding="utf-8") as stream:  # of which errors quote no line: it may hold a login
-            document = yaml.safe_load(stream)
+            return yaml.safe_load(stream)
     except (yaml.YAMLError, UnicodeDecodeError) as failure:
         raise SettingsError(f"{path}: not readable as YAML: {failure}") from None
     except OSError as failure:
         raise SettingsError(f"{path}: {failure.strerror}; name a readable YAML file") from None
-    return parse_settings(document, str(path))
 
 
 def home_path() -> str:
@@ -832,4 +940,6 @@ def home_path() -> str:
             f"CURATION_HOME: tables below {place} couldn't be read, because of {' '.join(sorted(odd))!r} in the path; "
             "choose a name of ASCII letters, digits and ._-"
         )
+    if Path(place).is_file():
+        raise SettingsError(f"CURATION_HOME: {place} is a file; name a folder")
     return home

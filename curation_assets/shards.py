@@ -19,6 +19,7 @@ from curation_assets.settings import Shards, Source
 from curation_assets.tables import SOURCE_FILES
 from resources.delta_store import Conflict, DeltaStore
 from resources.errors import TransientError
+from resources.spent import Spent, count, spent
 from resources.workers import available_cores
 
 Row = dict[str, Any]
@@ -42,6 +43,7 @@ class Registration:
     rows: int = 0
     version: int = 0
     seconds: float = 0.0
+    spent: Spent = field(default_factory=Spent)
     data_version: str = ""
     shard_versions: dict[str, str] = field(default_factory=dict)
     shards: list[str] = field(default_factory=list)
@@ -198,12 +200,15 @@ def _hash_new(
             return failure
 
     new = [e for e in entries if not e.error and not _is_known(e, present) and _stamp(e) not in hashes]
-    with ThreadPoolExecutor(available_cores()) as threads:  # hashing releases the interpreter's lock
-        for entry, result in zip(new, threads.map(hash_one, new), strict=True):
-            hashes[_stamp(entry)] = result
-            report.unreadable += not isinstance(result, str)
+    new_bytes = sum(entry.size_bytes or 0 for entry in new)
+    with report.spent.collected(), spent("reading"):
+        count("bytes", new_bytes)
+        with ThreadPoolExecutor(available_cores()) as threads:  # hashing releases the interpreter's lock
+            for entry, result in zip(new, threads.map(hash_one, new), strict=True):
+                hashes[_stamp(entry)] = result
+                report.unreadable += not isinstance(result, str)
     report.hashed += len(new)
-    report.hashed_bytes += sum(entry.size_bytes or 0 for entry in new)
+    report.hashed_bytes += new_bytes
 
 
 def _stamp(entry: Entry) -> tuple[str, int | None, int | None]:

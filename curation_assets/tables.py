@@ -160,6 +160,8 @@ SCENES = Table(
     },
 )
 
+DROP_RULES = ("source too small", "too short", "too long", "trim", "remainder")
+
 CLIPS = Table(
     "clips",
     "a span of a shot: a clip, or a part that was dropped with the reason; an image is one, from 0 to 0",
@@ -172,9 +174,7 @@ CLIPS = Table(
         **_SPAN,
         "frame_count": col(pl.Int64, "frames"),
         "duration_s": col(pl.Float64, "end_s - start_s"),
-        "dropped": col(
-            pl.String, "'<rule>: <why>': too short, too long, trim, remainder or source too small; null: kept"
-        ),
+        "dropped": col(pl.String, f"'<rule>: <why>', of the rules {', '.join(DROP_RULES)}; null: kept"),
     },
 )
 

@@ -127,9 +127,6 @@ def _needles(video: Item, names: Sequence[str]) -> list[bytes]:
     return [video.id.encode(), *(text.strip('"').encode() for text in quoted if len(text) > len('"a.mp4"'))]
 
 
-# --- tables ------------------------------------------------------------------------------------------------------
-
-
 def _forget_table(home: OpenHome, table: Table, video: Item, done: Takedown) -> None:
     assert video.shard is not None
     with suppress(TableNotFoundError):
@@ -159,9 +156,6 @@ def _media_files(home: OpenHome, video: Item) -> list[str]:
         for found in home.files.found(f"{kind}/{video.shard}")
         if found.path.rpartition("/")[2].lstrip(".").startswith(video.id)
     ]
-
-
-# --- releases ----------------------------------------------------------------------------------------------------
 
 
 def _mark_releases(home: OpenHome, video: Item) -> list[str]:
@@ -228,9 +222,6 @@ def _without(path: str, data: bytes, video_id: str) -> bytes | None:
         return None
     kept = [sample for sample in samples if video_id not in json.dumps(sample)]
     return (json.dumps(kept, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-# --- Dagster's records -------------------------------------------------------------------------------------------
 
 
 def _delete_runs(instance: dg.DagsterInstance, needles: Sequence[bytes], done: Takedown) -> int:

@@ -12,6 +12,7 @@ from resources.devices import release_memory
 from resources.errors import InputError
 from resources.files import Files
 from resources.networks import Arrays, NetworkEngine, in_batches, samples
+from resources.spent import spent
 from resources.workers import WorkerPool, available_cores
 
 
@@ -80,7 +81,8 @@ class Tools:
         arguments: Callable[[Work], Row],
     ) -> Iterator[tuple[Work, str, Arrays | Exception]]:
         units = {name: {unit.unit: unit for unit in work if name in unit.engines} for name in engines}
-        opened = {name: engine.open() for name, engine in engines.items() if units[name]}
+        with spent("starting"):
+            opened = {name: engine.open() for name, engine in engines.items() if units[name]}
         for name, networks in opened.items():
             calls = [
                 Call(unit.unit, name, prepare, {"engine": engines[name], **arguments(unit)})

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from resources.errors import EngineUnavailable, InputError, TransientError
+from resources.spent import count, spent
 from resources.text import in_unicode, one_line, without_login
 
 if TYPE_CHECKING:
@@ -231,9 +232,12 @@ class _Session:
                 f"{self._client.remedy}"
             )
         started = time.monotonic()
-        async with self._counting_unanswered(), asyncio.timeout(self._client.request_timeout_s):
-            completion = await self._send(request)
-        return self._read(completion, time.monotonic() - started)
+        with spent("server"):
+            async with self._counting_unanswered(), asyncio.timeout(self._client.request_timeout_s):
+                completion = await self._send(request)
+        answer = self._read(completion, time.monotonic() - started)
+        count("tokens", answer.completion_tokens)
+        return answer
 
     @asynccontextmanager
     async def _counting_unanswered(self) -> AsyncIterator[None]:

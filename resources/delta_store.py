@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from arro3.core import Table
@@ -101,6 +102,11 @@ class DeltaStore:
         with self._reaching(table):
             handle.update_incremental()
         return handle
+
+    def commits(self, table: str) -> list[dict[str, Any]]:
+        """What the commits of an existing table say of themselves, newest first. Raises TableNotFoundError."""
+        with self._reaching(table):
+            return list(self.snapshot(table).history())
 
     def scan(self, handle: DeltaTable, shard: str | None = None) -> pl.LazyFrame:
         """The rows of the handle's version, of one shard or of all."""

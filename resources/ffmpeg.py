@@ -16,6 +16,7 @@ from functools import cache
 from typing import IO
 
 from resources.errors import EngineUnavailable, InputError, TransientError
+from resources.spent import spent
 
 _OLDEST_MAJOR_VERSION = 7
 _FIRST_LINES = 3
@@ -65,6 +66,7 @@ def _is_usable(program: str) -> bool:
     return "--enable-libx264" in about and (release is None or int(release[1]) >= _OLDEST_MAJOR_VERSION)
 
 
+@spent("encoding")
 def run_ffmpeg(arguments: Sequence[str], limits: Limits) -> None:
     """Run ffmpeg without a shell or stdin, within `limits`.
 

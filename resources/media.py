@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from resources.errors import InputError, TransientError
 from resources.images import read_image
 from resources.object_store import is_url, local_copy, open_object
+from resources.spent import count, within
 
 RGB = NDArray[np.uint8]
 
@@ -231,7 +232,7 @@ def read_frames(source: VideoSource, start_pts: int | None = None, end_pts: int 
     Raises InputError when the file can't be opened any more, or has no frame in the span.
     """
     converter = _Converter(source)
-    count = 0
+    frames = shown = 0
     try:
         if source.is_image:
             yield _picture(source)
@@ -240,10 +241,11 @@ def read_frames(source: VideoSource, start_pts: int | None = None, end_pts: int 
         if start_pts is not None and is_url(source.uri):  # by ranges, spans would read the index again each time
             opened = replace(source, uri=str(local_copy(source.uri)))
         with closing(_decode_from(opened, start_pts)) as decoded:
-            for frame, pts, duration in decoded:
+            for frame, pts, duration in within("decoding", decoded):
                 if end_pts is not None and pts >= end_pts:
                     break
-                count += 1
+                frames += 1
+                shown += duration
                 yield Frame(frame, pts, duration, source, converter)
     except (FileNotFoundError, PermissionError, TimeoutError) as failure:
         raise TransientError(
@@ -253,7 +255,10 @@ def read_frames(source: VideoSource, start_pts: int | None = None, end_pts: int 
         raise InputError(
             f"{source.uri}: can't be read ({failure}); check the file and register the source again"
         ) from None
-    if not count:
+    finally:
+        count("frames", frames)
+        count("video_s", float(shown * source.time_base))
+    if not frames:
         raise InputError(
             f"{source.uri}: no frame can be decoded here; the file changed or is damaged, register it again"
         )

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resources.errors import InputError, Need, TransientError
+from resources.spent import spent
 
 Pictures = Sequence[NDArray[np.uint8]]
 """RGB, height x width x 3."""
@@ -133,7 +134,8 @@ class _Halving:
         while start < len(samples):
             batch = samples[start : start + self._batch]
             try:
-                features.append(self._network(batch))
+                with spent("model"):
+                    features.append(self._network(batch))
             except torch.OutOfMemoryError:
                 if len(batch) == 1:
                     raise TransientError(

@@ -18,6 +18,7 @@ from typing import IO, Any
 import fsspec
 
 from resources.errors import EngineUnavailable, InputError, TransientError
+from resources.spent import spent
 
 # Reads in large pieces: a request costs as much time as a megabyte or more.
 READ_BYTES = 4 << 20
@@ -187,6 +188,7 @@ def open_object(url: str) -> Iterator[ObjectFile]:
 _copy: tuple[str, IO[bytes]] | None = None
 
 
+@spent("reading")
 def local_copy(url: str) -> Path:
     """Path of a copy on this machine's disk, for programs that read only files.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resources.errors import InputError
+from resources.spent import spent
 
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the oldest a zip can hold: equal pictures make equal bytes
 
@@ -40,9 +41,10 @@ def unpack_jpegs(data: bytes, positions: Sequence[int] | None = None) -> list[by
             wanted = present(positions, len(archive.namelist()))
             return [archive.read(f"{position}.jpg") for position in wanted]
     except (zipfile.BadZipFile, KeyError) as failure:
-        raise _damaged(failure) from None
+        raise damaged(failure) from None
 
 
+@spent("decoding")
 def unpack_pictures(data: bytes, positions: Sequence[int] | None = None) -> list[NDArray[np.uint8]]:
     """Decode the pictures `present` for `positions` to RGB, height x width x 3.
 
@@ -54,10 +56,11 @@ def unpack_pictures(data: bytes, positions: Sequence[int] | None = None) -> list
     for jpeg in unpack_jpegs(data, positions):
         picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
         if picture is None:
-            raise _damaged("one is no JPEG")
+            raise damaged("one is no JPEG")
         pictures.append(picture.astype(np.uint8, copy=False))
     return pictures
 
 
-def _damaged(cause: object) -> InputError:
+def damaged(cause: object) -> InputError:
+    """Of a zip of pictures that can't be read."""
     return InputError(f"stored pictures are damaged ({cause}); delete the file to have it made again")

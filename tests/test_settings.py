@@ -153,9 +153,6 @@ def test_an_ordinary_home_is_taken_as_given(home: str, monkeypatch: pytest.Monke
     assert home_path() == home
 
 
-# --- every field ------------------------------------------------------------------------------------------------
-
-
 def _fields(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Every setting with its dotted key; `sources` change no result of a file, and a sampling is one whole.
 
@@ -224,6 +221,7 @@ OTHER_VALUES: dict[str, Any] = {
     "alignment.engines": [],
     "text.engines": [],
     "technical.engines": [],
+    "tiers": [{"name": "broad"}],
 }
 
 

@@ -23,9 +23,6 @@ BATCH_UNITS = 2
 READS = {"raw_videos": ["video_id", "source_uri", "frame_count", "missing"]}
 
 
-# --- upstream ----------------------------------------------------------------------------------------------------
-
-
 def video(frame_count: int = 20, **columns: Any) -> Row:
     """A probed video; one scene every ten frames."""
     return {"frame_count": frame_count, "missing": False, **columns}
@@ -43,9 +40,6 @@ def put(store: DeltaStore, videos: Mapping[str, Row], shard: str = SHARD, table:
 
 def some_videos(count: int, frame_count: int = 20) -> dict[str, Row]:
     return {f"v{number}": video(frame_count + SCENE_FRAMES * (number % 3)) for number in range(count)}
-
-
-# --- stages ------------------------------------------------------------------------------------------------------
 
 
 def videos_as(unit: str) -> Callable[[Mapping[str, pl.DataFrame]], pl.DataFrame]:
@@ -150,9 +144,6 @@ def scene_rows(frame_count: int, detector: str) -> list[Row]:
     ]
 
 
-# --- a home ------------------------------------------------------------------------------------------------------
-
-
 class Home:
     """Tables and files under a folder, refreshed by runs."""
 
@@ -187,9 +178,6 @@ class Home:
 
     def staged(self) -> list[str]:
         return sorted(str(path.name) for path in (self.folder / "staging").rglob("*") if path.is_file())
-
-
-# --- processes ---------------------------------------------------------------------------------------------------
 
 
 class KillPoint:

@@ -16,8 +16,6 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-# --- real videos -------------------------------------------------------------------------------------------------
-
 
 def _packaged(package: str, file: str) -> Path:
     files = importlib.metadata.files(package) or []
@@ -43,8 +41,6 @@ def gradio(name: str) -> Path:
     """a.mp4: 1920x1080, 30 fps, 209 frames, a line of text. b.mp4: 480x270. world.mp4: 30 s night globe."""
     return _packaged("gradio", f"media_assets/videos/{name}")
 
-
-# --- made videos -------------------------------------------------------------------------------------------------
 
 LOSSLESS = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "0")
 _BARS = "testsrc2=size={size}:rate={rate}:duration={seconds}"
@@ -273,9 +269,6 @@ def tagged(matrix: str, full_range: bool, size: str = "64x48") -> Path:
     )
 
 
-# --- motion with a known answer ----------------------------------------------------------------------------------
-
-
 def texture(width: int, height: int) -> NDArray[np.uint8]:
     """A picture with detail of every size, the same each time: bands of smoothed noise."""
     import cv2
@@ -305,8 +298,6 @@ def pan(px_per_frame: int, rate: int = 25, size: tuple[int, int] = (640, 360), f
     return path
 
 
-# --- frames that carry their number ------------------------------------------------------------------------------
-
 NUMBER_BITS = 10
 BIT_PX = 16
 
@@ -331,8 +322,6 @@ def frame_number(picture: NDArray[np.uint8]) -> int:
     columns = picture[4:-4, BIT_PX // 2 : BIT_PX * NUMBER_BITS : BIT_PX].mean(axis=(0, 2))
     return int(sum(1 << bit for bit, level in enumerate(columns) if level > 127))
 
-
-# --- shots with known cuts ---------------------------------------------------------------------------------------
 
 _SHOT_COLOURS = ("0x203060", "0xf0e0c0", "0x105030", "0xe0c0f0", "0x602020", "0xc0f0f0")
 

@@ -17,7 +17,6 @@ from curation_assets.stage_asset import (
     OWNERS,
     Home,
     StageAsset,
-    column_schema,
     require_name,
     require_same_settings,
     stage_asset,
@@ -25,11 +24,13 @@ from curation_assets.stage_asset import (
 from curation_assets.step_pods import pod_tags
 from curation_assets.tables import BEAUTIFIED_PROMPTS, PROMPTS
 from curation_assets.tools import Tools
+from curation_assets.views.definition import column_schema
+from curation_assets.views.metadata import numbers, where
 from curation_assets.writing import explained
 from resources.delta_store import Conflict, DeltaStore
 from resources.errors import InputError
 
-GROUP = "beautified_prompts"
+GROUP = "prompts"
 PROMPT_FILES = dg.DynamicPartitionsDefinition(name="prompt_files")
 CARRIED = ("prompt_sha256", "occurrence", "position", "prompt")
 
@@ -65,9 +66,14 @@ def _prompts(settings: Settings) -> dg.AssetsDefinition:
         except (InputError, Conflict) as failure:
             raise dg.Failure(f"prompts {context.partition_key}: {failure}", allow_retries=False) from failure
         failed = sum(row["error"] is not None for row in rows)
-        counts = {"inputs": len(rows), "computed": len(rows) - failed, "failed": failed, "delta_version": version}
+        counts = {"inputs": len(rows), "computed": len(rows) - failed, "failed": failed}
         return dg.MaterializeResult(
-            metadata={"dagster/partition_row_count": len(rows), **counts}, data_version=dg.DataVersion(data)
+            metadata={
+                "dagster/partition_row_count": dg.MetadataValue.int(len(rows)),
+                **numbers(counts),
+                **where(home.store(), PROMPTS, version),
+            },
+            data_version=dg.DataVersion(data),
         )
 
     return prompts

@@ -35,7 +35,7 @@ from resources.pictures import unpack_jpegs
 from resources.sentence_encoder import open_sentence_encoder, sentence_encoder_identity
 from resources.tokens import token_counter, tokenizer_revision
 
-GROUP = "captions"
+GROUP = "5_captions"
 CLASSIFIER = "efficientnet_lite0"
 CLASSIFIER_NEED: Need = partial(image_encoder_identity, CLASSIFIER)
 

@@ -34,7 +34,7 @@ def clip_file_assets(settings: Settings) -> list[StageAsset]:
         file=("file_path", "file_size_bytes"),
     )
 
-    @stage_asset(stage, settings, group="training_set", kinds={"ffmpeg"})
+    @stage_asset(stage, settings, group="6_training_set", kinds={"ffmpeg"})
     def clip_files(work: list[Work], tools: Tools) -> Iterable[Done]:
         """Encodes exactly the frames of each span and compares the first and last with the source. Copies images."""
         execution = tools.settings.execution

@@ -15,7 +15,7 @@ from curation_assets.tools import Tools
 from curation_assets.units import READING
 from resources.media import VideoSource
 
-GROUP = "clips"
+GROUP = "2_clips"
 SCENE_COLUMNS = [
     "scene_index",
     "start_frame",

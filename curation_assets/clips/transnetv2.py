@@ -17,6 +17,7 @@ from curation_assets.settings import Cuts
 from resources.errors import EngineUnavailable
 from resources.media import Frame, VideoSource
 from resources.packages import package_file
+from resources.spent import spent
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,8 +76,9 @@ def _predict(window: list[Picture]) -> list[float]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.inference_mode():
-            logits, _ = _model()(torch.from_numpy(np.stack(window)[None]))
+        network = _model()
+        with spent("model"), torch.inference_mode():
+            logits, _ = network(torch.from_numpy(np.stack(window)[None]))
             middle = torch.sigmoid(logits)[0, _MARGIN : _MARGIN + _STEP, 0]
     finally:
         torch.set_num_threads(threads)
@@ -89,6 +91,7 @@ def weights_file() -> Path:
 
 
 @cache
+@spent("starting")
 def _model() -> "nn.Module":
     import torch
 

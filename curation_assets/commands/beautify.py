@@ -11,7 +11,9 @@ from pydantic import ValidationError
 from curation_assets.beautified_prompts.beautifying import beautifier_of, beautify_prompts, unchanged
 from curation_assets.beautified_prompts.reading import SUFFIXES, read_prompts
 from curation_assets.commands import FAILED, OK, failed, summary, wrong_use
-from curation_assets.commands.terminal import source_name, terminal, whole_path
+from curation_assets.commands.live import Board, run_terminal, shown
+from curation_assets.commands.terminal import source_name, whole_path
+from curation_assets.failures import find_failures
 from curation_assets.headless import OF_PROMPTS, HeadlessRun, open_instance
 from curation_assets.home import open_home
 from curation_assets.language_models import language_model
@@ -46,23 +48,21 @@ def _beautify_file(settings: Settings, options: argparse.Namespace) -> int:
         read_prompts(file, options.column)  # before anything is made
     except InputError as failure:
         return wrong_use(str(failure))
-    console = terminal()
+    console, board = run_terminal(), Board()
     home = home_path()
     name = options.name or source_name(file, options.column)
     with open_instance(home) as instance:
-        job = HeadlessRun(settings, home, instance)
-        job.prompts(name, {"path": file, "column": options.column}, options.retry_failed)
+        job = HeadlessRun(settings, home, instance, board.see)
+        board.expect(OF_PROMPTS)
+        with shown(board, console):
+            job.prompts(name, {"path": file, "column": options.column}, options.retry_failed)
         summary.print_assets(console, job.outcome.materialized)
-        failed = [
-            *(("step", "", message) for message in job.outcome.step_failures),
-            *summary.failures(open_home(home).store, [name], OF_PROMPTS),
-        ]
-        if failed:
-            summary.print_failures(console, failed)
+        failures = find_failures(open_home(home).store, OF_PROMPTS, [name])
+        summary.print_failures(console, job.outcome.step_failures, failures)
     columns = '"prompt", "beautified_prompt"'
     query = f'pl.scan_delta("{home}/tables/beautified_prompts").filter(shard="{name}").sort("position")'
     console.print("Query with polars: ", f"{query}.select({columns}).collect()", markup=False, soft_wrap=True)
-    return FAILED if failed else OK
+    return FAILED if failures or job.outcome.step_failures else OK
 
 
 def with_flags(section: Beautifying, options: argparse.Namespace) -> Beautifying:

@@ -3,12 +3,13 @@
 import argparse
 import getpass
 
+import polars as pl
 from rich.console import Console
 
 from curation_assets.commands import OK, wrong_use
-from curation_assets.commands.terminal import say, terminal
+from curation_assets.commands.terminal import print_json, say, terminal
 from curation_assets.headless import open_instance
-from curation_assets.home import OpenHome, open_home
+from curation_assets.home import existing_home
 from curation_assets.lookup import find_item
 from curation_assets.selection.exclusions import Change, Excluded, exclude, exclusions, include_again
 from curation_assets.settings import home_path
@@ -22,11 +23,17 @@ def run(options: argparse.Namespace) -> int:
         return wrong_use("say one of --reason TEXT, --undo and --list")
     if bool(options.item) == options.list:
         return wrong_use("name a video or a clip" if not options.item else "--list takes no video or clip")
+    if options.json and not options.list:
+        return wrong_use("--json is for --list")
     place = home_path()
-    home = open_home(place)
+    home = existing_home(place)
     console = terminal()
     if options.list:
-        _print_list(console, home)
+        rows = exclusions(home.store)
+        if options.json:
+            print_json({"exclusions": rows.to_dicts()})
+        else:
+            _print_list(console, rows)
         return OK
     try:
         item = find_item(home.store, options.item)
@@ -65,8 +72,7 @@ def _tell_dagster(home: str, change: Change) -> None:
         report_shards(instance, EXCLUSIONS.name, {change.shard: change.data_version})
 
 
-def _print_list(console: Console, home: OpenHome) -> None:
-    rows = exclusions(home.store)
+def _print_list(console: Console, rows: pl.DataFrame) -> None:
     for row in rows.iter_rows(named=True):
         by = f" by {row['excluded_by']}" if row["excluded_by"] else ""
         line = f"{row['excluded_on']}  {row['kind']} {row['excluded_id']}  shard {row['shard']}{by}: {row['reason']}"

@@ -8,7 +8,7 @@ from rich.console import Console
 from curation_assets.commands import FAILED, OK, failed, wrong_use
 from curation_assets.commands.terminal import say, terminal
 from curation_assets.headless import open_instance
-from curation_assets.home import open_home
+from curation_assets.home import existing_home
 from curation_assets.lookup import find_item
 from curation_assets.settings import home_path
 from curation_assets.takedown import Holdings, Takedown, forget, holdings
@@ -17,7 +17,7 @@ from resources.errors import InputError
 
 def run(options: argparse.Namespace) -> int:
     place = home_path()
-    home = open_home(place)
+    home = existing_home(place)
     try:
         video = find_item(home.store, options.video)
     except InputError as unknown:

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table as TerminalTable
 
 from curation_assets.commands import OK, failed
-from curation_assets.commands.terminal import say, terminal
-from curation_assets.home import open_home
+from curation_assets.commands.terminal import print_json, say, terminal
+from curation_assets.home import existing_home
 from curation_assets.maintenance import MaintenanceReport, maintain
 from curation_assets.settings import home_path, load_settings
 from resources.errors import TransientError
@@ -19,12 +19,15 @@ def run(options: argparse.Namespace) -> int:
     settings = load_settings().maintenance
     if options.grace_hours is not None:
         settings = settings.model_copy(update={"unreferenced_grace_hours": options.grace_hours})
-    home = open_home(home_path())
+    home = existing_home(home_path())
     try:
         report = maintain(home.store, home.files, settings, dt.datetime.now(dt.UTC), options.dry_run)
     except (OSError, TransientError) as failure:
         return failed(f"{failure}; run it again, it goes on from there")
-    _print(terminal(), report)
+    if options.json:
+        print_json(report)
+    else:
+        _print(terminal(), report)
     return OK
 
 

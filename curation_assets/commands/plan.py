@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -9,7 +10,7 @@ from rich.table import Table as TerminalTable
 
 from curation_assets.commands import FAILED, OK, wrong_use
 from curation_assets.commands.arguments import cannot_be_named, named_source, overridden
-from curation_assets.commands.terminal import say, terminal
+from curation_assets.commands.terminal import print_json, say, terminal
 from curation_assets.plan import Figure, Plan, make_plan
 from curation_assets.settings import Source, home_path, load_settings
 
@@ -34,8 +35,24 @@ def run(options: argparse.Namespace) -> int:
         name, source = named_source(options)
         sources = {name: source}
     plan = make_plan(settings, home_path(), sources, name, options.until, options.retry_failed)
-    print_plan(terminal(), plan)
+    if options.json:
+        print_json(_document(plan))
+    else:
+        print_plan(terminal(), plan)
     return FAILED if plan.problems else OK
+
+
+def _document(plan: Plan) -> dict[str, Any]:
+    lines = [
+        {
+            "asset": line.asset,
+            **{name: line.figure(name) for name in COUNTS.values()},
+            "seconds": line.seconds,
+            "reasons": line.reasons,
+        }
+        for line in plan.lines
+    ]
+    return {"shards": plan.shards, "assets": lines, "seconds": plan.seconds, "problems": plan.problems}
 
 
 def print_plan(console: Console, plan: Plan) -> None:

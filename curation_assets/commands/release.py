@@ -3,7 +3,9 @@
 import argparse
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from rich import box
@@ -12,8 +14,8 @@ from rich.markup import escape
 from rich.table import Table as TerminalTable
 
 from curation_assets.commands import FAILED, OK, failed, wrong_use
-from curation_assets.commands.terminal import say, terminal
-from curation_assets.home import OpenHome, open_home
+from curation_assets.commands.terminal import print_json, say, terminal
+from curation_assets.home import OpenHome, existing_home
 from curation_assets.releases import Release, TablesAt, all_releases, find_release, retire, versions_of
 from curation_assets.settings import Settings, home_path
 from curation_assets.training_set.gaps import Gap
@@ -29,20 +31,23 @@ LISTED = 20
 
 
 def run(options: argparse.Namespace) -> int:
-    console, home = terminal(), open_home(home_path())
+    console, home = terminal(), existing_home(home_path())
     try:
         return int(ACTIONS[options.action](console, home, options))
     except InputError as failure:
         return failed(str(failure))
 
 
-def _list(console: Console, home: OpenHome, _: argparse.Namespace) -> int:
+def _list(console: Console, home: OpenHome, options: argparse.Namespace) -> int:
+    releases = all_releases(home.store)
+    if options.json:
+        print_json({"releases": [_identity(release) for release in releases]})
+        return OK
     table = TerminalTable("release", "made (UTC)", box=box.SIMPLE_HEAD)
     for name in ("samples", "gaps"):
         table.add_column(name, justify="right")
     table.add_column("settings")
     table.add_column("marks")
-    releases = all_releases(home.store)
     for release in releases:
         made = f"{release['computed_at']:%Y-%m-%d %H:%M}"
         counts = (str(release["samples"]), "?" if release["gaps"] is None else str(len(release["gaps"])))
@@ -52,6 +57,19 @@ def _list(console: Console, home: OpenHome, _: argparse.Namespace) -> int:
     else:
         console.print("There is no release yet; `reelhouse run` makes one.")
     return OK
+
+
+def _identity(release: Release) -> dict[str, Any]:
+    """What tells releases apart, for programs."""
+    return {
+        "release": release["release"],
+        "made_at": release["computed_at"],
+        "samples": release["samples"],
+        "gaps": release["gaps"],
+        "settings_hash": release["settings_hash"],
+        "retired_at": release["retired_at"],
+        "forgotten": release["forgotten"] or [],
+    }
 
 
 def _marks(release: Release) -> list[str]:
@@ -66,29 +84,54 @@ def _marks(release: Release) -> list[str]:
 def _show(console: Console, home: OpenHome, options: argparse.Namespace) -> int:
     release = find_release(home.store, options.release)
     tables = TablesAt(home.store, versions_of(release))
+    departures = setting_changes(settings_text(Settings()), release["settings"])
+    samples = released_samples(tables)
+    warnings = Counter(warning.partition(", ")[0] for listed in samples["warnings"] for warning in listed)
+    counts = {
+        "samples of source": Counter(samples["source"]),
+        "dropped by": dropped_by(tables),
+        "warning": warnings,
+    }
+    hashes = release["export_sha256"] or [None] * len(release["exports"])
+    exports = list(zip(release["exports"], hashes, strict=True))
+    if options.json:
+        print_json(
+            _identity(release)
+            | {name.replace(" ", "_"): counted for name, counted in counts.items()}
+            | {
+                "settings": _changes(departures),
+                "table_versions": versions_of(release),
+                "exports": [{"path": path, "sha256": sha} for path, sha in exports],
+            }
+        )
+        return OK
     made = f"{release['computed_at']:%Y-%m-%d %H:%M}"
     say(console, f"{release['release']}, made {made} UTC: {release['samples']} samples")
     _lines(console, "Marks:", _marks(release))
     _lines(console, "Taken down since:", release["forgotten"] or ())
-    departures = setting_changes(settings_text(Settings()), release["settings"])
     _lines(console, f"Settings {release['settings_hash']}, beside the defaults:", _settings(departures))
     versions = versions_of(release).items()
     _lines(console, "Table versions:", [", ".join(f"{name} {version}" for name, version in versions)])
-    hashes = release["export_sha256"] or [""] * len(release["exports"])
-    _lines(console, "Files:", [f"{path}  {sha}" for path, sha in zip(release["exports"], hashes, strict=True)])
-    samples = released_samples(tables)
-    _counts(console, "samples of source", Counter(samples["source"]))
-    _counts(console, "dropped by", dropped_by(tables))
-    warned = (warning.partition(", ")[0] for listed in samples["warnings"] for warning in listed)
-    _counts(console, "warning", Counter(warned))
+    _lines(console, "Files:", [f"{path}  {sha or ''}" for path, sha in exports])
+    for what, counted in counts.items():
+        _counts(console, what, counted)
     print_gaps(console, release["gaps"] or ())
     return OK
 
 
 def _diff(console: Console, home: OpenHome, options: argparse.Namespace) -> int:
     before, after = find_release(home.store, options.before), find_release(home.store, options.after)
-    print_diff(console, diff(home.store, before, after), None if options.all else LISTED)
+    found = diff(home.store, before, after)
+    if options.json:
+        settings = found.settings if found.settings is None else _changes(found.settings)
+        print_json(asdict(found) | {"settings": settings})
+    else:
+        print_diff(console, found, None if options.all else LISTED)
     return OK
+
+
+def _changes(changes: Sequence[tuple[str, Any, Any]] | None) -> list[dict[str, Any]]:
+    return [{"key": key, "before": before, "after": after} for key, before, after in changes or ()]
 
 
 def _reproduce(console: Console, home: OpenHome, options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -9,12 +10,15 @@ from rich.console import Console
 
 from curation_assets.commands import FAILED, OK, failed, summary, wrong_use
 from curation_assets.commands.arguments import cannot_be_named, named_source, overridden
+from curation_assets.commands.live import Board, run_terminal, shown
 from curation_assets.commands.release import print_gaps
-from curation_assets.commands.terminal import terminal
+from curation_assets.failures import find_failures
 from curation_assets.headless import HeadlessRun, open_instance
 from curation_assets.home import open_home
+from curation_assets.releases import report_path
+from curation_assets.report.assets import REPORT
 from curation_assets.settings import home_path, load_settings
-from curation_assets.tables import SOURCE_FILES
+from curation_assets.tables import SOURCE_FILES, TABLES
 from resources.delta_store import DeltaStore
 
 
@@ -22,40 +26,39 @@ def run(options: argparse.Namespace) -> int:
     settings = overridden(load_settings(), options)
     if problem := cannot_be_named(options.source):
         return wrong_use(problem)
-    console = terminal()
+    console, board = run_terminal(), Board()
     home = home_path()
 
     with open_instance(home) as instance:
-        job = HeadlessRun(settings, home, instance)
+        job = HeadlessRun(settings, home, instance, board.see)
         if options.until and options.until not in job.assets:
             return wrong_use(f"--until {options.until}: no such asset; choose one of {', '.join(job.assets)}")
         wanted = job.up_to(options.until) if options.until else set(job.assets)
         if missing := job.missing(wanted):
             return failed("\n".join(("nothing was begun, for want of:", *missing)))
         name, source = named_source(options)
-        registered = job.register({"name": name, **source.model_dump(mode="json")})
-        store = open_home(home).store
-        shards = _shards_of(name, store) if registered else []
-        for shard in shards:
-            job.shard(shard, wanted, options.retry_failed)
-        if registered and "training_set" in wanted:
-            job.release()
+        board.expect([asset for asset in job.assets if asset in wanted])
+        with shown(board, console):
+            registered = job.register({"name": name, **source.model_dump(mode="json")})
+            store = open_home(home).store
+            shards = _shards_of(name, store) if registered else []
+            for shard in board.each(shards):
+                job.shard(shard, wanted, options.retry_failed)
+            if registered and "training_set" in wanted:
+                job.release(wanted)
 
         summary.print_departures(console, settings)
         summary.print_assets(console, job.outcome.materialized)
-        failures = [
-            *(("step", "", message) for message in job.outcome.step_failures),
-            *summary.failures(store, shards, sorted(wanted - {"training_set"}, key=job.assets.index)),
-        ]
+        failures = find_failures(store, [asset for asset in TABLES if asset in wanted], shards)
         if shards and "training_set" in wanted:
             summary.print_reasons(console, store, shards)
             summary.print_samples(console, store)
         for released in (made for asset, _, made in job.outcome.materialized if asset == "training_set"):
             print_gaps(console, [record.data for record in released["gaps"].records], released["gap_count"])
-        if failures:
-            summary.print_failures(console, failures)
-        _print_next_steps(console, home, options)
-        return FAILED if failures else OK
+        summary.print_failures(console, job.outcome.step_failures, failures)
+        reports = [made for asset, _, made in job.outcome.materialized if asset == REPORT]
+        _print_next_steps(console, home, options, [report_path(made["release"]) for made in reports])
+        return FAILED if failures or job.outcome.step_failures else OK
 
 
 def _shards_of(source: str, store: DeltaStore) -> list[str]:
@@ -63,11 +66,12 @@ def _shards_of(source: str, store: DeltaStore) -> list[str]:
     return list(rows.select("shard").unique().sort("shard").collect().get_column("shard"))
 
 
-def _print_next_steps(console: Console, home: str, options: argparse.Namespace) -> None:
+def _print_next_steps(console: Console, home: str, options: argparse.Namespace, reports: Sequence[str]) -> None:
     flags = "".join(f" --{name} {value}" for name in ("home", "settings") if (value := getattr(options, name)))
     program = sys.argv[0] if Path(sys.argv[0]).name == "reelhouse" else "reelhouse"
-    table = options.until or "clip_selection"
+    table = options.until if options.until in TABLES else "clip_selection"
     steps = (
+        *(f"Open the report:    {home}/{report}" for report in reports),
         f"Open the UI:        {program} ui{flags}",
         f"Query with polars:  import polars as pl; print(pl.read_delta({f'{home}/tables/{table}'!r}))",
     )

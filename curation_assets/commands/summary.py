@@ -7,9 +7,10 @@ from typing import Any
 import polars as pl
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as TerminalTable
 
+from curation_assets.commands.terminal import say
+from curation_assets.failures import Failure
 from curation_assets.settings import Settings, result_settings
 from curation_assets.tables import TABLES
 from curation_assets.training_set.reasons import kind_of
@@ -17,25 +18,26 @@ from resources.delta_store import DeltaStore
 from resources.text import printable, without_login
 
 COUNTS = ("inputs", "computed", "reused", "failed", "blocked")
+TIMES = ("seconds", "limit_seconds")
 LISTED_FAILURES = 100
 FIRST_SAMPLES = 5
 
 
 def print_assets(console: Console, materialized: Sequence[tuple[str, str | None, dict[str, Any]]]) -> None:
-    """A line an asset, shards added up."""
+    """A line an asset, shards added up; the limit is the seconds of what it can't do without, as in `views.speed`."""
     lines: dict[str, Counter[str]] = {}
     for asset, _, metadata in materialized:
         line = lines.setdefault(asset, Counter())
         line["rows"] += metadata.get("dagster/partition_row_count", metadata.get("dagster/row_count", 0))
-        line["seconds_1000"] += round(1000 * metadata.get("seconds", 0))
+        line.update({name: round(1000 * metadata.get(name, 0)) for name in TIMES})
         for name in COUNTS:
             line[name] += metadata.get(name, 0)
     table = TerminalTable("asset", box=box.SIMPLE_HEAD)
-    for name in ("rows", *COUNTS, "seconds"):
+    for name in ("rows", *COUNTS, "seconds", "limit"):
         table.add_column(name, justify="right")
     for asset, line in lines.items():
         counts = [str(line[name]) for name in ("rows", *COUNTS)]
-        table.add_row(asset, *counts, f"{line['seconds_1000'] / 1000:.1f}")
+        table.add_row(asset, *counts, *(f"{line[name] / 1000:.1f}" if line[name] else "" for name in TIMES))
     console.print(table)
 
 
@@ -67,29 +69,14 @@ def print_reasons(console: Console, store: DeltaStore, shards: Sequence[str]) ->
         console.print(table)
 
 
-def failures(store: DeltaStore, shards: Sequence[str], assets: Sequence[str]) -> list[tuple[str, str, str]]:
-    """(asset, item, error) of every row that failed; rows that a failed parent blocks are left out."""
-    found = []
-    for asset in assets:
-        table = TABLES[asset]
-        rows = (
-            store.scan(store.open(asset, table.schema))
-            .filter(pl.col("shard").is_in(shards) & pl.col("error_kind").is_in(["input", "transient"]))
-            .collect()
-        )
-        for row in rows.to_dicts():
-            item = row.get("path") or row.get("clip_id") or row.get("video_id") or row.get("prompt") or ""
-            found.append((asset, item, row["error"]))
-    return found
-
-
-def print_failures(console: Console, listed: Sequence[tuple[str, str, str]]) -> None:
-    console.print(f"[bold]{len(listed)} failed:[/bold]")
-    for asset, item, error in listed[:LISTED_FAILURES]:
-        named = f"{asset}  {item}: " if item else f"{asset}  "
-        console.print(f"  {escape(printable(named + error))}", soft_wrap=True)
-    if len(listed) > LISTED_FAILURES:
-        console.print(f"  and {len(listed) - LISTED_FAILURES} more; they are the rows with `error` in the tables")
+def print_failures(console: Console, step_failures: Sequence[str], failures: Sequence[Failure]) -> None:
+    lines = [*(f"step  {message}" for message in step_failures), *map(str, failures)]
+    if lines:
+        console.print(f"[bold]{len(lines)} failed:[/bold]")
+    for line in lines[:LISTED_FAILURES]:
+        say(console, f"  {line}")
+    if len(lines) > LISTED_FAILURES:
+        say(console, f"  and {len(lines) - LISTED_FAILURES} more; `reelhouse failures` lists them")
 
 
 def print_samples(console: Console, store: DeltaStore) -> None:

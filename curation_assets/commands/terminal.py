@@ -1,27 +1,41 @@
 """What commands share: the terminal, and names made from paths."""
 
 import hashlib
+import json
 import logging
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
+from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.logging import RichHandler
 
+from curation_assets.progress import TERMINAL
 from resources.object_store import is_url
 from resources.text import printable
 
+PLAIN_WIDTH = 120
 
-def terminal() -> Console:
-    """The terminal, which shows progress from now on."""
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    progress = logging.getLogger("reelhouse")
-    progress.addHandler(
-        RichHandler(console=console, show_path=False, show_level=False, markup=False, log_time_format="%H:%M:%S")
-    )
-    progress.setLevel(logging.INFO)
-    return console
+
+def terminal(aside: bool = False, console: Console | None = None) -> Console:
+    """The terminal, which shows progress from now on: on standard output, or `aside` on standard error."""
+    stream = sys.stderr if aside else sys.stdout
+    shown = console or Console(stderr=aside, width=None if stream.isatty() else PLAIN_WIDTH)
+    TERMINAL.handlers = [
+        RichHandler(console=shown, show_path=False, show_level=False, markup=False, log_time_format="%H:%M:%S")
+    ]
+    TERMINAL.setLevel(logging.INFO)
+    return shown
+
+
+def print_json(document: Any) -> None:
+    """One document on standard output, in ASCII, so that nothing in it can be an order to a terminal.
+
+    Times are ISO 8601; a number that is none is null, as are infinite ones.
+    """
+    print(json.dumps(to_jsonable_python(document, inf_nan_mode="null"), indent=2, allow_nan=False))
 
 
 def say(console: Console, text: str) -> None:

@@ -1,18 +1,14 @@
 """`reelhouse trace`: a clip's or a video's whole story."""
 
 import argparse
-import datetime as dt
-import json
-import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 
 from curation_assets.commands import OK, wrong_use
-from curation_assets.commands.terminal import say, terminal
-from curation_assets.home import open_home
+from curation_assets.commands.terminal import print_json, say, terminal
+from curation_assets.home import existing_home
 from curation_assets.lookup import find_item
 from curation_assets.settings import home_path
 from curation_assets.trace import DECISIONS, MANIFEST, TEXTS, Row, Story, trace
@@ -23,22 +19,17 @@ RUN_CHARACTERS = 8  # as the UI shows runs
 
 
 def run(options: argparse.Namespace) -> int:
-    home = open_home(home_path())
+    home = existing_home(home_path())
     try:
         item = find_item(home.store, options.item)
     except InputError as unknown:
         return wrong_use(str(unknown))
     story = trace(home, item)
     if options.json:
-        json.dump(asdict(story), sys.stdout, indent=2, default=_plain)
-        print()
+        print_json(story)
     else:
         _print(terminal(), story)
     return OK
-
-
-def _plain(value: Any) -> str:
-    return value.isoformat() if isinstance(value, dt.datetime | dt.date) else str(value)
 
 
 def _print(console: Console, story: Story) -> None:

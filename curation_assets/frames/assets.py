@@ -12,7 +12,7 @@ from curation_assets.tables import FRAMES, MOTION_SCORES
 from curation_assets.tools import Tools
 from curation_assets.units import DECODING, clips_with_source
 
-GROUP = "frames"
+GROUP = "3_scores"
 
 
 def frame_assets(settings: Settings) -> list[StageAsset]:

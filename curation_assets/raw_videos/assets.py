@@ -15,14 +15,10 @@ from curation_assets.settings import Settings, Source, result_settings
 from curation_assets.shards import Registration, register
 from curation_assets.stage_asset import (
     OWNERS,
-    SHARD_FILES,
     SHARDS,
     Home,
     StageAsset,
-    column_schema,
     explaining,
-    failure_table,
-    preview,
     report_shards,
     require_name,
     require_same_settings,
@@ -32,9 +28,12 @@ from curation_assets.stage_asset import (
 from curation_assets.step_pods import pod_tags
 from curation_assets.tables import RAW_VIDEOS, SOURCE_FILES
 from curation_assets.tools import Tools
+from curation_assets.views.definition import SHARD_FILES, column_schema
+from curation_assets.views.metadata import Values, failures, numbers, preview, settings_in_force, where
+from curation_assets.views.speed import rates
 from resources.text import one_line
 
-GROUP = "raw_videos"
+GROUP = "1_sources"
 CARRIED = ("source", "path", "source_uri", "missing", "listing", "size_bytes", "media_type")
 
 
@@ -87,7 +86,7 @@ def source_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         if found.source_errors:
             raise dg.Failure("; ".join(one_line(error) for error in found.source_errors), allow_retries=False)
         return dg.MaterializeResult(
-            metadata=_registration_metadata(found, home),
+            metadata=_registration_metadata(found, home, settings),
             data_version=dg.DataVersion(found.data_version),
             check_results=_registration_checks(found, home, context.instance.get_dynamic_partitions(SHARDS.name)),
         )
@@ -121,7 +120,8 @@ def _registration_checks(found: Registration, home: Home, shards: Sequence[str])
     ]
 
 
-def _registration_metadata(found: Registration, home: Home) -> dict[str, dg.MetadataValue]:
+def _registration_metadata(found: Registration, home: Home, settings: Settings) -> Values:
+    store = home.store()
     counts = {
         "inputs": found.files,
         "computed": found.hashed - found.unreadable,
@@ -129,20 +129,16 @@ def _registration_metadata(found: Registration, home: Home) -> dict[str, dg.Meta
         "failed": len(found.failures),
         "added": found.added,
         "vanished": found.vanished,
+        "shards": len(found.shards),
     }
-    store = home.store()
-    values: dict[str, dg.MetadataValue] = {
+    return {
         "dagster/row_count": dg.MetadataValue.int(found.rows),
-        **{name: dg.MetadataValue.int(count) for name, count in counts.items()},
-        "seconds": dg.MetadataValue.float(round(found.seconds, 3)),
-        "shards": dg.MetadataValue.json(found.shards),
-    }
-    if found.failures:
-        values["failures"] = failure_table(found.failures)
-    return values | {
+        **numbers(counts),
+        **numbers(rates(found.hashed, found.seconds, found.spent)),
+        **failures(found.failures),
+        **settings_in_force(SOURCE_FILES, settings),
         "preview": preview(store.scan(store.snapshot(SOURCE_FILES.name, found.version)), SOURCE_FILES),
-        "delta_version": dg.MetadataValue.int(found.version),
-        "dagster/uri": dg.MetadataValue.text(store.location(SOURCE_FILES.name)),
+        **where(store, SOURCE_FILES, found.version),
     }
 
 

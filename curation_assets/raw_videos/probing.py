@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from resources.media import (
     video_streams,
 )
 from resources.object_store import is_url, object_size, open_object
+from resources.spent import count, spent, within
 
 # AVColorSpace -> matrix. FCC and BT.470BG are BT.601 within rounding, SMPTE 240M is closest to BT.709.
 _MATRIX_TAGS: dict[int, ColourSpace] = {
@@ -62,7 +64,9 @@ def probe_video(uri: str, limits: RawVideos) -> dict[str, Any]:
     """
     check_file(uri)
     try:
-        with open_container(uri, _codec_limit(limits)) as container:
+        with ExitStack() as opened:
+            with spent("reading"):
+                container = opened.enter_context(open_container(uri, _codec_limit(limits)))
             return _probe(container, uri, limits)
     except FileNotFoundError:
         raise gone(uri) from None
@@ -195,12 +199,14 @@ def _read(
     frame: av.VideoFrame | None = None
     packets = []
     try:
-        for packet in demux(container, stream):
+        for packet in within("reading", demux(container, stream)):
+            count("bytes", packet.size)
             if packet.size and not packet.is_discard:
                 packets.append(_Packet(packet.pts, packet.duration or 0))
             if frame is None:
                 try:
-                    frame = next(iter(context.decode(packet if packet.size else None)), None)
+                    with spent("reading"):
+                        frame = next(iter(context.decode(packet if packet.size else None)), None)
                 except av.FFmpegError:
                     continue
     except av.FFmpegError:

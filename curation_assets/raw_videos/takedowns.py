@@ -13,7 +13,7 @@ from resources.delta_store import DeltaStore
 
 def takedown_specs() -> list[dg.AssetSpec]:
     """The list as an asset that nothing but people changes."""
-    return [told_spec(TAKEDOWNS, "raw_videos", "Written by `reelhouse forget`; most shards have none.")]
+    return [told_spec(TAKEDOWNS, "1_sources", "Written by `reelhouse forget`; most shards have none.")]
 
 
 def take_down(store: DeltaStore, video_id: str, shard: str, reason: str | None) -> None:

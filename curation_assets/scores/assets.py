@@ -26,7 +26,7 @@ from resources.image_towers import unit_vectors
 from resources.networks import Arrays
 from resources.text_reader import text_reader_identity
 
-GROUP = "scores"
+GROUP = "3_scores"
 ENCODER, READER = "efficientnet_lite0", "rapidocr"  # the embedded engines
 
 

@@ -20,8 +20,6 @@ from curation_assets.tables import CLIP_SELECTION, SAMPLE_SELECTION
 from curation_assets.tools import Tools
 from curation_assets.units import Frames, kept_clips
 
-GROUP = "selection"
-
 
 def selection_assets(settings: Settings) -> list[StageAsset]:
     filters = clip_filters(settings)
@@ -41,7 +39,7 @@ def selection_assets(settings: Settings) -> list[StageAsset]:
     def selected(clip: Row) -> Row:
         return decide(clip["clip_id"], clip["video_id"], values(clip), filters, exclusion_reasons(clip["exclusion"]))
 
-    @stage_asset(stage, settings, group=GROUP, kinds={"polars"})
+    @stage_asset(stage, settings, group="4_selection", kinds={"polars"})
     def clip_selection(work: list[Work], tools: Tools) -> Iterable[Done]:
         """Applies the thresholds to the scores; a missing or failed score never passes, nor what people exclude."""
         return tools.rows_here(selected, work)
@@ -69,7 +67,7 @@ def sample_selection_assets(settings: Settings) -> list[StageAsset]:
         decision = decide(clip["clip_id"], clip["video_id"], values(clip), filters, caption_reasons(clip))
         return {**decision, "caption": clip["caption"]}
 
-    @stage_asset(stage, settings, group=GROUP, kinds={"polars"})
+    @stage_asset(stage, settings, group="6_training_set", kinds={"polars"})
     def sample_selection(work: list[Work], tools: Tools) -> Iterable[Done]:
         """Of the selected clips those with a caption, a rewrite and enough alignment."""
         return tools.rows_here(sample, work)

@@ -38,7 +38,7 @@ class Change:
 
 def exclusion_specs() -> list[dg.AssetSpec]:
     """The decisions as an asset that nothing but people changes."""
-    return [told_spec(EXCLUSIONS, "selection", "Written by `reelhouse exclude`; most shards have none.")]
+    return [told_spec(EXCLUSIONS, "4_selection", "Written by `reelhouse exclude`; most shards have none.")]
 
 
 def exclude(store: DeltaStore, what: Excluded, reason: str, by: str | None) -> Change:

@@ -1,82 +1,366 @@
-"""What a change of thresholds would do, worked out from stored scores."""
+"""What thresholds would do to the clips there are, worked out from stored scores; nothing is decoded or written.
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+What a clip is removed by is one bit a filter; all counts come from the few sets of bits there are.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
 
 from curation_assets.filters import Filter
-from curation_assets.selection.decisions import Values, decide
+from curation_assets.selection.scored import (
+    Scan,
+    beside,
+    has_score,
+    hash_of,
+    in_order,
+    kept_clips,
+    lacks_score,
+    removes,
+    score_of,
+    with_scores,
+)
+from curation_assets.settings import Bound
+from resources.delta_store import PARTITION
+
+NEAREST = 5
+SAMPLED = 20_000
+RESOLUTIONS = {2160: "2160p", 1440: "1440p", 1080: "1080p", 720: "720p", 480: "480p", 0: "below 480p"}
+UNKNOWN = "unknown"
+MS_PER_HOUR = 3_600_000
+
+Side = Literal["min", "max"]
 
 
 @dataclass(frozen=True)
-class ClipScores:
-    """What `decide` needs to know of a clip."""
+class Thresholds:
+    """The filters of both selections."""
 
-    clip_id: str
-    video_id: str
-    values: Values = field(default_factory=dict)
-    extra_reasons: tuple[str, ...] = ()
+    clips: Sequence[Filter]
+    samples: Sequence[Filter]
 
 
 @dataclass(frozen=True)
-class FilterCounts:
-    """Clips a filter drops.
+class Amount:
+    """Clips and their hours; an image has none."""
 
-    `dropped` fail it, `not_scored` of them for want of a score; `dropped_alone` fail nothing else and would
-    be selected without it; `remaining` are left after it and every filter before it.
+    clips: int
+    hours: float
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a filter does to the clips that reach the filters.
+
+    `alone`: what it removes as the only filter. `in_order`: of that, what no filter before it removes; `remaining` is
+    left then, `remaining_now` with the filters in force (null where it isn't among them). `last`: what it removes as
+    the last filter, so what would stay without it. `not_scored`: of `alone`, for want of a score.
     """
 
     name: str
     engine: str
-    dropped: int
-    not_scored: int
-    dropped_alone: int
-    remaining: int
+    unit: str
+    min: float | None
+    max: float | None
+    min_now: float | None
+    max_now: float | None
+    alone: Amount
+    in_order: Amount
+    last: Amount
+    remaining: Amount
+    not_scored: Amount
+    remaining_now: Amount | None
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What stays of the clips that have something in common."""
+
+    name: str
+    clips: Amount
+    selected_now: Amount
+    selected: Amount
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A clip near a border. `margin` is its distance to it, negative outside; `removed_by` names filters."""
+
+    clip_id: str
+    score: float
+    margin: float
+    removed_by: list[str]
+
+
+@dataclass(frozen=True)
+class Border:
+    """The scored clips nearest to a bound, nearest first, equally near ones by clip_id."""
+
+    name: str
+    engine: str
+    side: Side
+    bound: float
+    inside: list[Neighbour]
+    outside: list[Neighbour]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What becomes of the selected clips: `to_caption` lack a caption or its rewrite, of `failed` one failed.
+
+    The effects are those on `captioned`, which have both.
+    """
+
+    to_caption: Amount
+    failed: Amount
+    captioned: Amount
+    effects: list[Effect]
+    selected_now: Amount
+    selected: Amount
 
 
 @dataclass(frozen=True)
 class Preview:
-    """`enters` and `leaves` are clip ids in order; the funnels follow the filters' order."""
+    """`..._now` is under the filters in force. `clips` are all that are judged, `excluded` those left out by hand.
 
-    clips: int
-    selected_now: int
-    selected_then: int
-    enters: list[str]
-    leaves: list[str]
-    funnel_now: list[FilterCounts]
-    funnel_then: list[FilterCounts]
+    `not_scored` lack a score that a filter for them needs. `overlap[i][j]`: clips that filters i and j both remove.
+    """
+
+    clips: Amount
+    excluded: Amount
+    not_scored: Amount
+    selected_now: Amount
+    selected: Amount
+    entering: Amount
+    leaving: Amount
+    effects: list[Effect]
+    overlap: list[list[int]]
+    by_source: list[Retention]
+    by_resolution: list[Retention]
+    borders: list[Border]
+    samples: Samples
 
 
-def preview(clips: Iterable[ClipScores], filters_now: Sequence[Filter], filters_then: Sequence[Filter]) -> Preview:
-    """Compare the selection under two sets of filters. An engine without scores yet drops every clip."""
-    clips = list(clips)
-    now, funnel_now = _select(clips, filters_now)
-    then, funnel_then = _select(clips, filters_then)
+def preview(scan: Scan, then: Thresholds, now: Thresholds, nearest: int = NEAREST) -> Preview:
+    """The selections under `then` beside those under `now`, with `nearest` clips on each side of each border."""
+    clips = with_scores(kept_clips(scan), scan, [*then.clips, *now.clips])
+    clips = judged(clips, ~pl.col("excluded"), ~pl.col("excluded"), then.clips, now.clips)
+    sets = _sets(_with_video(clips, scan), "source", "resolution")
+    amounts = _amounts(
+        sets,
+        clips=pl.lit(True),
+        excluded=~pl.col("reaches"),
+        not_scored=pl.col("unscored") != 0,
+        selected_now="selected_now",
+        selected="selected",
+        entering=pl.col("selected") & ~pl.col("selected_now"),
+        leaving=pl.col("selected_now") & ~pl.col("selected"),
+    )
     return Preview(
-        clips=len(clips),
-        selected_now=len(now),
-        selected_then=len(then),
-        enters=sorted(then - now),
-        leaves=sorted(now - then),
-        funnel_now=funnel_now,
-        funnel_then=funnel_then,
+        **amounts,
+        effects=_effects(sets, then.clips, now.clips),
+        overlap=_overlap(sets, len(then.clips)),
+        by_source=_retention(sets, "source"),
+        by_resolution=_retention(sets, "resolution", [*RESOLUTIONS.values()]),
+        borders=_borders(clips, then.clips, nearest),
+        samples=_samples(clips, amounts["selected"], scan, then.samples, now.samples),
     )
 
 
-def _select(clips: list[ClipScores], filters: Sequence[Filter]) -> tuple[set[str], list[FilterCounts]]:
-    selected: set[str] = set()
-    dropped, not_scored, alone, remaining = ([0] * len(filters) for _ in range(4))
-    for clip in clips:
-        row = decide(clip.clip_id, clip.video_id, clip.values, filters, clip.extra_reasons)
-        if row["selected"]:
-            selected.add(clip.clip_id)
-        still_in = not clip.extra_reasons
-        for k, measurement in enumerate(row["measurements"]):
-            if measurement["passed"] is False:
-                still_in = False
-                dropped[k] += 1
-                not_scored[k] += measurement["value"] is None
-                alone[k] += len(row["reasons"]) == 1
-            remaining[k] += still_in
-    return selected, [
-        FilterCounts(f.name, f.engine, dropped[k], not_scored[k], alone[k], remaining[k]) for k, f in enumerate(filters)
+def judged(
+    clips: pl.DataFrame, reaches: pl.Expr, reaches_now: pl.Expr, then: Sequence[Filter], now: Sequence[Filter]
+) -> pl.DataFrame:
+    """Adds `selected` and `selected_now`, and why: whether the clip `reaches` the filters, and which remove it."""
+    bits = clips.lazy().with_columns(
+        reaches=reaches,
+        reaches_now=reaches_now,
+        removed=_bits(then, removes),
+        removed_now=_bits(now, removes),
+        unscored=_bits(then, lacks_score),
+    )
+    decided = bits.with_columns(
+        selected=pl.col("reaches") & (pl.col("removed") == 0),
+        selected_now=pl.col("reaches_now") & (pl.col("removed_now") == 0),
+    )
+    return decided.collect(engine="streaming")  # which evaluates a filter once where it is in force and stays
+
+
+def _bits(filters: Sequence[Filter], holds: Callable[[Filter], pl.Expr]) -> pl.Expr:
+    """Bit k: whether it holds for filter k."""
+    return pl.sum_horizontal(
+        pl.lit(0, pl.UInt64), *(holds(filter_).cast(pl.UInt64) * _bit(k) for k, filter_ in enumerate(filters))
+    )
+
+
+def _bit(k: int) -> pl.Expr:
+    return pl.lit(1 << k, pl.UInt64)
+
+
+def _with_video(clips: pl.DataFrame, scan: Scan) -> pl.DataFrame:
+    """Adds what the clip's video says of it: `source`, and `resolution` by its shorter side as shown, px."""
+    side = pl.min_horizontal("width", "height")
+    resolution = pl.coalesce(pl.when(side >= lines).then(pl.lit(name)) for lines, name in RESOLUTIONS.items())
+    videos = scan("raw_videos").select("video_id", source="source", resolution=resolution)
+    runs = clips.select(pl.col("video_id").rle()).unnest("video_id").rename({"value": "video_id"})
+    known = runs.lazy().join(videos, on="video_id", how="left", maintain_order="left")
+    named = known.select(pl.col("source", "resolution").fill_null(UNKNOWN).cast(pl.Categorical), "len").collect()
+    return clips.hstack(named.select(pl.col("source", "resolution").repeat_by("len").explode()))
+
+
+def _sets(clips: pl.DataFrame, *by: str) -> pl.DataFrame:
+    """One row for the clips that are alike in what is done with them, with their number and ms."""
+    alike = ["removed", "removed_now", "unscored", "reaches", "reaches_now", "selected", "selected_now", *by]
+    ms = (pl.col("duration_s").fill_null(0) * 1000).round().cast(pl.Int64)  # whose sum depends on no order
+    return clips.lazy().group_by(alike).agg(clips=pl.len(), ms=ms.sum()).collect(engine="streaming")
+
+
+def _amounts(sets: pl.DataFrame, **which: pl.Expr | str) -> dict[str, Amount]:
+    sums = sets.select(
+        pl.when(condition).then(pl.col(what)).otherwise(0).sum().alias(f"{what} {name}")
+        for name, condition in which.items()
+        for what in ("clips", "ms")
+    ).row(0, named=True)
+    return {name: Amount(sums[f"clips {name}"], round(sums[f"ms {name}"] / MS_PER_HOUR, 6)) for name in which}
+
+
+def _effects(sets: pl.DataFrame, then: Sequence[Filter], now: Sequence[Filter]) -> list[Effect]:
+    reaching, removed = sets.filter("reaches"), pl.col("removed")
+    reaching_now, in_force = sets.filter("reaches_now"), [filter_.key for filter_ in now]
+    effects = []
+    for k, filter_ in enumerate(then):
+        found = _amounts(
+            reaching,
+            alone=(removed & _bit(k)) != 0,
+            in_order=_none_of_first(removed, k) & ((removed & _bit(k)) != 0),
+            last=removed == _bit(k),
+            remaining=_none_of_first(removed, k + 1),
+            not_scored=(pl.col("unscored") & _bit(k)) != 0,
+        )
+        place = in_force.index(filter_.key) if filter_.key in in_force else None
+        before = Bound() if place is None else now[place].bound
+        kept_now = _none_of_first(pl.col("removed_now"), 0 if place is None else place + 1)
+        remaining_now = None if place is None else _amounts(reaching_now, kept=kept_now)["kept"]
+        effects.append(
+            Effect(
+                name=filter_.name,
+                engine=filter_.engine,
+                unit=filter_.unit,
+                min=filter_.bound.min,
+                max=filter_.bound.max,
+                min_now=before.min,
+                max_now=before.max,
+                remaining_now=remaining_now,
+                **found,
+            )
+        )
+    return effects
+
+
+def _none_of_first(removed: pl.Expr, k: int) -> pl.Expr:
+    return (removed & pl.lit((1 << k) - 1, pl.UInt64)) == 0
+
+
+def _overlap(sets: pl.DataFrame, filters: int) -> list[list[int]]:
+    both = [1 << i | 1 << j for i in range(filters) for j in range(filters)]
+    counts = sets.filter("reaches").select(
+        pl.col("clips").filter((pl.col("removed") & bits) == bits).sum().alias(str(k)) for k, bits in enumerate(both)
+    )
+    return [list(counts.row(0)[i * filters : (i + 1) * filters]) for i in range(filters)]
+
+
+def _retention(sets: pl.DataFrame, by: str, order: Sequence[str] = ()) -> list[Retention]:
+    """In that order; what isn't in it the largest first."""
+    found = [
+        Retention(str(name), **_amounts(group, clips=pl.lit(True), selected_now="selected_now", selected="selected"))
+        for (name,), group in sets.group_by(by)
     ]
+    places = {name: place for place, name in enumerate(order)}
+    return sorted(found, key=lambda one: (places.get(one.name, len(order)), -one.clips.clips, one.name))
+
+
+def _borders(clips: pl.DataFrame, filters: Sequence[Filter], nearest: int) -> list[Border]:
+    """Of every bound there is, in the filters' order."""
+    bounds: list[tuple[Filter, Side, float, pl.Expr]] = []
+    for filter_ in filters:
+        score, bound = pl.col(score_of(filter_)), filter_.bound
+        if bound.min is not None:
+            bounds.append((filter_, "min", bound.min, score - bound.min))
+        if bound.max is not None:
+            bounds.append((filter_, "max", bound.max, bound.max - score))
+    margins = [pl.when(has_score(filter_)).then(margin) for filter_, _, _, margin in bounds]
+    some = clips.gather_every(max(1, clips.height // SAMPLED))  # whose nearest are as near as those of all, or further
+    reach = some.select(
+        expression
+        for k, margin in enumerate(margins)
+        for expression in (
+            _reach(margin.filter(margin >= 0), nearest).alias(f"inside {k}"),
+            _reach(-margin.filter(margin < 0), nearest).alias(f"outside {k}"),
+        )
+    ).row(0, named=True)
+    near = pl.collect_all(
+        clips.lazy()
+        .filter(margin.is_between(-reach[f"outside {k}"], reach[f"inside {k}"]))
+        .select("clip_id", "reaches", "removed", score=score_of(filter_), margin=margin)
+        .sort(pl.col("margin").abs(), "clip_id")
+        for k, ((filter_, *_), margin) in enumerate(zip(bounds, margins, strict=True))
+    )
+    names = [score_of(filter_) for filter_ in filters]
+    return [
+        Border(
+            *filter_.key,
+            side,
+            bound,
+            inside=_neighbours(clips.filter(pl.col("margin") >= 0).head(nearest), names),
+            outside=_neighbours(clips.filter(pl.col("margin") < 0).head(nearest), names),
+        )
+        for (filter_, side, bound, _), clips in zip(bounds, near, strict=True)
+    ]
+
+
+def _reach(distances: pl.Expr, nearest: int) -> pl.Expr:
+    """The distance within which `nearest` of them lie."""
+    return pl.when(distances.count() >= nearest).then(distances.bottom_k(nearest).max()).otherwise(math.inf)
+
+
+def _neighbours(clips: pl.DataFrame, names: Sequence[str]) -> list[Neighbour]:
+    return [
+        Neighbour(
+            clip["clip_id"],
+            clip["score"],
+            clip["margin"],
+            [*([] if clip["reaches"] else ["excluded"]), *(n for k, n in enumerate(names) if clip["removed"] >> k & 1)],
+        )
+        for clip in clips.iter_rows(named=True)
+    ]
+
+
+def _samples(
+    clips: pl.DataFrame, selected: Amount, scan: Scan, then: Sequence[Filter], now: Sequence[Filter]
+) -> Samples:
+    """Of the clips that either selects, by the rules of `sample_selection`; `selected` is how many `then` does."""
+    rewritten = (
+        scan("rewritten_captions").select(PARTITION, "clip_id", "status", caption_hash=hash_of("caption")).collect()
+    )
+    captions = scan("captions").select(PARTITION, "clip_id", caption_status="status").collect()
+    written = beside(in_order(captions), in_order(rewritten.with_columns(has_rewrite=True)))
+    scored = with_scores(written.lazy(), scan, [*then, *now])
+    chosen = {"duration_s": "duration_s", "chosen": "selected", "chosen_now": "selected_now"}
+    samples = beside(scored, clips.select(PARTITION, "clip_id", **chosen))
+    failed = _failed("caption_status") | (pl.col("has_rewrite") & _failed("status"))
+    has_words = pl.col("has_rewrite").fill_null(False) & ~failed
+    samples = judged(samples, pl.col("chosen") & has_words, pl.col("chosen_now") & has_words, then, now)
+    sets = _sets(samples.with_columns(failed=pl.col("chosen") & failed), "failed")
+    amounts = _amounts(sets, failed="failed", captioned="reaches", selected_now="selected_now", selected="selected")
+    done = [amounts["failed"], amounts["captioned"]]
+    to_caption = Amount(
+        selected.clips - sum(amount.clips for amount in done),
+        round(selected.hours - sum(amount.hours for amount in done), 6),
+    )
+    return Samples(to_caption=to_caption, effects=_effects(sets, then, now), **amounts)
+
+
+def _failed(status: str) -> pl.Expr:
+    return pl.col(status).is_null() | (pl.col(status) == "failed")

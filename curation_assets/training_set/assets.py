@@ -1,7 +1,8 @@
 """`training_manifest`: a row for each sample. `training_set`: a release of all shards' samples."""
 
 from collections.abc import Iterable, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import dagster as dg
@@ -10,15 +11,14 @@ import polars as pl
 from curation_assets.checks import nothing_lost_result, sound_result, whole_table_specs
 from curation_assets.engines import identity
 from curation_assets.refresh import Done, Stage, Work
+from curation_assets.releases import TablesAt, all_releases, versions_of
 from curation_assets.rules import release_rules
 from curation_assets.settings import Settings, Trainer, declared
 from curation_assets.stage_asset import (
     OWNERS,
     Home,
     StageAsset,
-    column_schema,
     explaining,
-    preview,
     require_same_settings,
     stage_asset,
 )
@@ -28,10 +28,14 @@ from curation_assets.tools import Tools
 from curation_assets.training_set.manifest import manifest_row
 from curation_assets.training_set.release import Release, make_release
 from curation_assets.units import Frames
+from curation_assets.views.definition import column_schema
+from curation_assets.views.metadata import Values, as_table, numbers, preview, settings_in_force, where
+from resources.delta_store import DeltaStore
 from resources.errors import InputError
+from resources.files import Files
 from resources.tokens import token_counter, tokenizer_revision
 
-GROUP = "training_set"
+GROUP = "6_training_set"
 LISTED_GAPS = 50
 FILE_COLUMNS = ["file_path", "width", "height", "frame_count", "duration_s", "frames_per_s"]
 SCORES = {  # table -> slot of the settings whose first engine gives the manifest's score
@@ -128,47 +132,80 @@ def _training_set(settings: Settings, stages: Sequence[Stage]) -> dg.AssetsDefin
                 release = make_release(home.store(), home.files(), settings, stages, context.run.run_id)
             except InputError as failure:
                 raise dg.Failure(f"{TRAINING_SET.name}: {failure}", allow_retries=False) from failure
-        return dg.MaterializeResult(
-            metadata=_metadata(release, home),
-            data_version=dg.DataVersion(release.name),
-            check_results=_checks(release, home),
-        )
+        made = _Made(release, home.store(), home.files())
+        context.add_asset_metadata(made.metadata(settings))
+        return dg.MaterializeResult(data_version=dg.DataVersion(release.name), check_results=made.checks())
 
     return training_set
 
 
-def _checks(release: Release, home: Home) -> list[dg.AssetCheckResult]:
-    store = home.store()
-    releases = store.scan(store.snapshot(TRAINING_SET.name, release.version)).filter(release=release.name)
-    [row] = releases.collect().to_dicts()
-    versions = {table["table"]: table["version"] for table in row["table_versions"]}
-    manifest = store.snapshot(TRAINING_MANIFEST.name, versions[TRAINING_MANIFEST.name])
-    paths = store.read(manifest, ["file_path", "error"]).filter(pl.col("error").is_null())["file_path"]
-    gaps = len(release.gaps)
-    lost = [f"{gaps} gaps: shards with inputs without result, rows out of date or failures"] if gaps else []
-    return [
-        sound_result(TRAINING_SET.name, release_rules(row, release.is_new, paths, home.files())),
-        nothing_lost_result(TRAINING_SET.name, lost, {"gaps": gaps}),
-    ]
+@dataclass(frozen=True)
+class _Made:
+    """A release after it was made, or found."""
 
+    release: Release
+    store: DeltaStore
+    files: Files
 
-def _metadata(release: Release, home: Home) -> dict[str, dg.MetadataValue]:
-    store = home.store()
-    return {
-        "release": dg.MetadataValue.text(release.name),
-        "samples": dg.MetadataValue.int(release.samples),
-        "exports": dg.MetadataValue.json(release.exports),
-        "gaps": dg.MetadataValue.table(
-            [dg.TableRecord(gap) for gap in release.gaps[:LISTED_GAPS]],
-            dg.TableSchema(columns=[dg.TableColumn(field.name) for field in GAP.fields]),
-        ),
-        "gap_count": dg.MetadataValue.int(len(release.gaps)),
-        "dagster/row_count": dg.MetadataValue.int(release.releases),
-        "inputs": dg.MetadataValue.int(release.samples),
-        "computed": dg.MetadataValue.int(release.samples if release.is_new else 0),
-        "reused": dg.MetadataValue.int(0 if release.is_new else release.samples),
-        "seconds": dg.MetadataValue.float(round(release.seconds, 3)),
-        "preview": preview(store.scan(store.snapshot(TRAINING_SET.name, release.version)), TRAINING_SET),
-        "delta_version": dg.MetadataValue.int(release.version),
-        "dagster/uri": dg.MetadataValue.text(store.location(TRAINING_SET.name)),
-    }
+    @cached_property
+    def _releases(self) -> list[dict[str, Any]]:
+        """Up to this one, oldest first."""
+        releases = all_releases(self.store)
+        return releases[: [row["release"] for row in releases].index(self.release.name) + 1]
+
+    @cached_property
+    def _samples(self) -> pl.DataFrame:
+        return self._samples_of(self._releases[-1])
+
+    def _samples_of(self, release: dict[str, Any]) -> pl.DataFrame:
+        tables = TablesAt(self.store, versions_of(release))
+        columns = ["clip_id", "file_path", "duration_s"]
+        return tables.read(TRAINING_MANIFEST.name, columns, pl.col("error").is_null())
+
+    def checks(self) -> list[dg.AssetCheckResult]:
+        gaps = len(self.release.gaps)
+        lost = [f"{gaps} gaps: shards with inputs without result, rows out of date or failures"] if gaps else []
+        rules = release_rules(self._releases[-1], self.release.is_new, self._samples["file_path"], self.files)
+        return [
+            sound_result(TRAINING_SET.name, rules),
+            nothing_lost_result(TRAINING_SET.name, lost, {"gaps": gaps}),
+        ]
+
+    def metadata(self, settings: Settings) -> Values:
+        release, samples = self.release, self._samples
+        counts = {
+            "inputs": release.samples,
+            "computed": release.samples if release.is_new else 0,
+            "reused": 0 if release.is_new else release.samples,
+            "samples": release.samples,
+            "hours": round(float(samples["duration_s"].sum()) / 3600, 4),
+            "gap_count": len(release.gaps),
+        }
+        rows = self.store.scan(self.store.snapshot(TRAINING_SET.name, release.version))
+        return {
+            "release": dg.MetadataValue.text(release.name),
+            "changed": dg.MetadataValue.text(self._changed()),
+            "dagster/row_count": dg.MetadataValue.int(release.releases),
+            **numbers(counts),
+            "seconds": dg.MetadataValue.float(round(release.seconds, 3)),
+            "gaps": as_table([field.name for field in GAP.fields], release.gaps[:LISTED_GAPS]),
+            "exports": dg.MetadataValue.json(release.exports),
+            **settings_in_force(TRAINING_SET, settings),
+            "preview": preview(rows, TRAINING_SET),
+            **where(self.store, TRAINING_SET, release.version),
+        }
+
+    def _changed(self) -> str:
+        """Against the release before, by clip; `reelhouse diff` tells more."""
+        if not self.release.is_new:
+            return "nothing: the same samples under the same settings were released before"
+        if len(self._releases) == 1:
+            return "the first release"
+        before = self._releases[-2]
+        try:
+            was = self._samples_of(before)
+        except InputError as gone:
+            return str(gone)
+        entered = self._samples.join(was, on="clip_id", how="anti").height
+        left = was.join(self._samples, on="clip_id", how="anti").height
+        return f"{entered} samples entered and {left} left since {before['release']}"

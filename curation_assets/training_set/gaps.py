@@ -19,20 +19,20 @@ KINDS = (MISSING, OUT_OF_DATE, "input", "transient")
 Gap = dict[str, Any]
 
 
-def find_gaps(stages: Sequence[Stage], tables: TablesAt) -> list[Gap]:
+def find_gaps(stages: Sequence[Stage], tables: TablesAt, all_rows: bool = True) -> list[Gap]:
     """Gaps of `tables`, upstream first: shard, table, kind and how many inputs.
 
     Kinds: `missing`, inputs that the stage hasn't had yet; `out of date`; `input` and `transient`, failures. What
     a failed or missing parent keeps from its children is a gap of the parent only. Only the last stage's rows are
-    all compared. Of the others one a shard is, since settings and code change all rows of a shard; their count is
-    null.
+    all compared, and only with `all_rows`. Of the others one a shard is, since settings and code change all rows of a
+    shard; their count is null.
     """
     order = [stage.table.name for stage in stages]
-    found = [gap for part in tables.in_parts(SHARDS_AT_ONCE) for gap in _gaps(stages, part)]
+    found = [gap for part in tables.in_parts(SHARDS_AT_ONCE) for gap in _gaps(stages, part, all_rows)]
     return sorted(found, key=lambda gap: (order.index(gap["table"]), KINDS.index(gap["kind"])))
 
 
-def _gaps(stages: Sequence[Stage], tables: TablesAt) -> list[Gap]:
+def _gaps(stages: Sequence[Stage], tables: TablesAt, all_rows: bool) -> list[Gap]:
     shard_of = dict(tables.read("source_files", ["video_id", "shard"]).iter_rows())
     found: list[Gap] = []
     for stage in stages:
@@ -44,7 +44,7 @@ def _gaps(stages: Sequence[Stage], tables: TablesAt) -> list[Gap]:
         gaps = {
             MISSING: _count(wanted.join(rows, on=stage.unit, how="anti")) if stage.engines else {},
             OUT_OF_DATE: _all_out_of_date(stage, wanted, units, rows)
-            if stage is stages[-1]
+            if all_rows and stage is stages[-1]
             else _shards_out_of_date(stage, wanted, rows),
             **{kind: _count(rows.filter(error_kind=kind).unique(stage.unit)) for kind in ("input", "transient")},
         }

@@ -96,9 +96,6 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-# --- samples that are in one release only ------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class _Side:
     """What one release's tables say of some clips."""
@@ -234,9 +231,6 @@ def _text(value: Any) -> str:
         return f"{value:.6g}"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
-
-
-# --- samples that are in both ------------------------------------------------------------------------------------
 
 
 def _changed(

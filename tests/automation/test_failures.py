@@ -93,9 +93,6 @@ def test_a_shard_that_comes_later_is_requested(daemon: Daemon) -> None:
     assert daemon.until_quiet() == [{name: ("films-0002",)} for name in ("first", "second", "third")]
 
 
-# --- retries and pools -------------------------------------------------------------------------------------------
-
-
 def test_only_runs_whose_process_died_are_retried(tmp_path: Path) -> None:
     retries = yaml.safe_load(INSTANCE_SETTINGS.read_text())["run_retries"]
     assert retries == {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False}

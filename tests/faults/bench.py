@@ -15,7 +15,7 @@ import polars as pl
 
 from curation_assets.home import OpenHome
 from curation_assets.maintenance import RECORD, maintain
-from curation_assets.releases import pinned_versions
+from curation_assets.releases import all_releases, pinned_versions, report_path
 from curation_assets.settings import Maintenance
 from curation_assets.tables import CLIP_FILES, FRAMES, TRAINING_SET
 from resources.files import Files
@@ -174,7 +174,7 @@ def difference(rows: pl.DataFrame, expected: pl.DataFrame) -> str:
 def leftovers(home: OpenHome, tables: Iterable[str]) -> list[str]:
     """Files that no row, release, or version that anyone needs names, and temporary ones; Dagster's own left out."""
     store, files = home.store, home.files
-    named: set[str] = set()
+    named = {report_path(release["release"]) for release in all_releases(store)}
     pinned = pinned_versions(store)
     for table in tables:
         newest = store.snapshot(table)

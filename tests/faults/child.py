@@ -63,8 +63,6 @@ def kill_this_process() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-# --- runs whose steps are processes ------------------------------------------------------------------------------
-
 DECODING = ("raw_videos", "scenes", "clips", "frames", "motion_scores")
 KILL_AT = "REELHOUSE_TEST_KILL_AT"
 STRUCK = "REELHOUSE_TEST_STRUCK"

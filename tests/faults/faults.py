@@ -40,9 +40,6 @@ def at_a_moment(bench: Bench, job: Job, random: Random, action: Callable[[], Non
     return f"{moment} of {bench.moments}, exit status {status}"
 
 
-# --- kills -------------------------------------------------------------------------------------------------------
-
-
 def run_killed(bench: Bench, job: Job, random: Random) -> str:
     """The workers see that their parent is gone and end by themselves."""
     return at_a_moment(bench, job, random, kill_this_process)
@@ -82,9 +79,6 @@ def workers() -> list[int]:
         with suppress(FileNotFoundError):  # a thread that has ended
             children += map(int, (task / "children").read_text().split())
     return sorted(pid for pid in children if b"resources.worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes())
-
-
-# --- disk and files ----------------------------------------------------------------------------------------------
 
 
 def disk_full(bench: Bench, job: Job, random: Random) -> str:
@@ -168,9 +162,6 @@ def break_link(path: Path) -> None:
     path.symlink_to("nowhere")
 
 
-# --- the chat server ---------------------------------------------------------------------------------------------
-
-
 def chat_server(answer: Callable[[dict[str, Any], Random], tuple[int, bytes] | None]) -> Fault:
     """A server that gives some requests the wrong `answer`, by chance."""
 
@@ -222,9 +213,6 @@ def chat_server_gone(bench: Bench, job: Job, random: Random) -> str:
     return f"exit status {bench.run(replace(job, settings=settings))}"
 
 
-# --- others at work, other times ---------------------------------------------------------------------------------
-
-
 def two_runs_at_once(bench: Bench, job: Job, random: Random) -> str:
     apart_s = random.choice([0.0, random.uniform(0, 2)])
     first = start(job)
@@ -260,9 +248,6 @@ def move_clock(seconds: float, folders: list[Path]) -> None:
         with suppress(FileNotFoundError):
             status = path.stat()
             os.utime(path, (status.st_atime + seconds, status.st_mtime + seconds))
-
-
-# --- all of them -------------------------------------------------------------------------------------------------
 
 
 OF_CHAT = (

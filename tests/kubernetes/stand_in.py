@@ -79,8 +79,6 @@ class StandIn:
                 trouble.left -= 1
                 raise Refused(trouble.status, "as it was told")
 
-    # --- objects -------------------------------------------------------------------------------------------------
-
     def of_kind(self, kind: str, namespace: str) -> list[Object]:
         return [found for (k, n, _), found in sorted(self.objects.items()) if (k, n) == (kind, namespace)]
 
@@ -125,8 +123,6 @@ class StandIn:
         found = self.get(kind, namespace, name)
         _merge(found, {"status": patch.get("status", {})} if part == "status" else patch)
         return found
-
-    # --- controllers ---------------------------------------------------------------------------------------------
 
     def control(self) -> None:
         """One round of the Job controller, the TTL controller and the garbage collector."""

@@ -89,9 +89,6 @@ def release(home: toy.Home, name: str, exports: tuple[str, ...] = (), **versions
     put_rows(home, TRAINING_SET, [row], PARTITION)
 
 
-# --- files -------------------------------------------------------------------------------------------------------
-
-
 def test_files_that_nothing_names_are_deleted_and_named_ones_stay(home: toy.Home) -> None:
     put_rows(home, CLIP_FILES, [{"clip_id": "v0-0-1", "file_path": put_file(home, "clips/films-0000/a.mp4")}])
     release(home, "r0001", (put_file(home, "exports/r0001/train.json"),))
@@ -168,9 +165,6 @@ def test_a_clock_that_went_back_deletes_nothing(home: toy.Home) -> None:
     maintained(home, BY_DEFAULT, NOW - 365 * DAY)
 
     assert made in files_of(home, "frames")
-
-
-# --- beside a refresh --------------------------------------------------------------------------------------------
 
 
 def test_a_running_refresh_keeps_what_it_has_made(home: toy.Home) -> None:
@@ -260,9 +254,6 @@ maintain(DeltaStore({str(home.folder)!r}), KilledFiles({str(home.folder)!r}), AT
 def _run(code: str, killed: bool) -> None:
     ended = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False)
     assert ended.returncode == (-9 if killed else 0)
-
-
-# --- versions ----------------------------------------------------------------------------------------------------
 
 
 def _uncommitted(home: toy.Home) -> Path:
@@ -380,9 +371,6 @@ def _is_readable(home: toy.Home, version: int) -> bool:
     except Exception:
         return False
     return True
-
-
-# --- vanished videos ---------------------------------------------------------------------------------------------
 
 
 def _sources(home: toy.Home, missing_for: Mapping[str, dt.timedelta], **more: Row) -> None:

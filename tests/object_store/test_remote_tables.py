@@ -6,9 +6,12 @@ from threading import Barrier
 import polars as pl
 import pytest
 
+from curation_assets import open_tables
+from curation_assets.tables import SOURCE_FILES
 from resources.delta_store import Conflict, DeltaStore
-from resources.errors import TransientError
+from resources.errors import InputError, TransientError
 from tests.object_store.faulty_proxy import Fault, Proxy
+from tests.object_store.store import ObjectStore
 
 SCHEMA = pl.Schema({"clip_id": pl.String, "shard": pl.String})
 TABLE = "clips"
@@ -111,3 +114,20 @@ def test_a_store_that_fails_is_no_empty_table(
     with pytest.raises(TransientError, match=f"{root}/tables/clips: {why}"):
         DeltaStore(root).open(TABLE, SCHEMA)
     assert not [request for request in proxy.requests if request.method != "GET"]
+
+
+def test_researchers_read_the_same_way(bucket: str, store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "AWS_ENDPOINT_URL", store.url
+    )  # the proxy is a thread here, and stands while delta-rs lists commits
+    home = f"{bucket}/home"
+    with pytest.raises(InputError, match="there are no tables here"):
+        open_tables(home)
+    written = DeltaStore(home)
+    written.open(SOURCE_FILES.name, SOURCE_FILES.schema)
+    for shard in ("a", "b"):
+        written.replace(written.open(TABLE, SCHEMA), rows(shard, shard), shard, {"shard": shard})
+    tables = open_tables(home)
+    assert tables.scan(TABLE, shards="b").collect()["clip_id"].to_list() == ["b"]
+    assert tables.scan(TABLE, version=1).collect()["clip_id"].to_list() == ["a"]
+    assert tables.versions(TABLE)["shard"].to_list() == ["b", "a", None]

@@ -91,9 +91,6 @@ class Change:
         return settings
 
 
-# --- what happens to films ---------------------------------------------------------------------------------------
-
-
 def add(job: Job) -> None:
     shutil.copy(videos.street(), job.films / "street.mp4")
 
@@ -137,9 +134,6 @@ def lose_a_clip_file(job: Job) -> None:
     (job.home / job.table("clip_files")["file_path"][0]).unlink()
 
 
-# --- what happens to the product ---------------------------------------------------------------------------------
-
-
 def another_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     revised = {"model": "another reader", "revision": "2"}
     monkeypatch.setattr("curation_assets.scores.assets.text_reader_identity", lambda _: revised)
@@ -153,8 +147,6 @@ def next_version(name: str, folder: str) -> Patch:
 
     return lambda monkeypatch: monkeypatch.setattr(f"curation_assets.{folder}.assets.Stage", stage)
 
-
-# --- the table ---------------------------------------------------------------------------------------------------
 
 FILES = "clip_files training_manifest"
 FROM_VIDEOS = f"scenes clips frames motion_scores {FILES}"

@@ -131,14 +131,15 @@ class Session:
         return self.runs.release()
 
     def partitioned(self) -> set[str]:
-        return set(self.runs.assets) - {"source_files", "training_set"}
+        return set(self.runs.assets) - {"source_files", "training_set", "release_report"}
 
     def counts(self) -> dict[str, Counts]:
-        """By asset, what its last materialization reported."""
+        """By table, what its last materialization reported."""
         names = ("inputs", "computed", "reused", "failed", "blocked")
         return {
             asset: Counts(*(metadata.get(name, 0) for name in names))
             for asset, _, metadata in self.outcome.materialized
+            if asset in TABLES
         }
 
     def computed(self) -> dict[str, int]:

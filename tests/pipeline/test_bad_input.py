@@ -28,8 +28,6 @@ from tests.pipeline.jobs import (
 )
 from tests.stand_in_server import completion, stand_in_server
 
-# --- one folder of everything ------------------------------------------------------------------------------------
-
 # Width, height and frames of the clip that comes out. The last row or column of odd sizes is cropped.
 ENCODED = {
     "good.mp4": (320, 180, 40),
@@ -157,9 +155,6 @@ def test_mended_files_and_only_they_are_computed(mixed: Mixed, tmp_path: Path) -
     assert job.table("training_manifest").height == len(ENCODED) + 2
 
 
-# --- files and disks that go away --------------------------------------------------------------------------------
-
-
 def test_file_gone_after_registration(new_job: Job) -> None:
     copy_videos(new_job.films, street=videos.street(), plain=videos.plain())
     aside = new_job.root / "plain.mp4"
@@ -243,9 +238,6 @@ def test_full_disk(new_job: Job, folder: str, size: str, said: str) -> None:
         assert again.outcome.step_failures == []
         assert new_job.table("training_manifest").height == 2
         assert not list(new_job.home.rglob("*.partial"))
-
-
-# --- servers -----------------------------------------------------------------------------------------------------
 
 
 def by_chat(url: str) -> dict[str, Any]:

@@ -193,4 +193,4 @@ def test_what_it_would_remove_is_what_there_is(job: Job) -> None:
     assert found.rows["clips"] == job.table("clips").filter(video_id=video.id).height
     assert found.releases == job.table("training_set").get_column("release").to_list()
     assert len(found.media_files) == found.rows["frames"] + found.rows["clip_files"]
-    assert len(found.exports) == 4
+    assert len(found.exports) == 5, "four formats and the report"

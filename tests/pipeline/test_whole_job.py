@@ -11,6 +11,7 @@ import pytest
 from dagster import AssetKey, DagsterEventType, DagsterInstance, DagsterRunStatus
 
 from curation_assets.tables import TABLES, TRAINING_MANIFEST
+from curation_assets.views.speed import LIMITS
 from tests import videos
 from tests.pipeline.conftest import Finished
 from tests.pipeline.jobs import (
@@ -31,6 +32,12 @@ KEPT = {
     "bikes.mp4": [(0, 25), (30, 71), (76, 132), (137, 182), (187, 237)],
     "two_shots.mp4": [(0, 35), (40, 90)],
     "grey.mp4": [(0, 30)],
+}
+BOUND_BY = {
+    **dict.fromkeys(("scenes", "frames", "motion_scores", "technical_scores"), "decoding"),
+    **dict.fromkeys(("semantic_scores", "text_scores", "captions", "alignment_scores"), "model"),
+    "raw_videos": "reading",
+    "clip_files": "encoding",
 }
 SAMPLES = 7  # all kept clips but the grey one
 
@@ -173,8 +180,18 @@ def test_dagster_instance_of_the_home_knows_the_runs(job: Job) -> None:
         assert metadata["delta_version"].value == job.versions()["captions"]
         logs = [log for run in runs for log in instance.all_logs(run.run_id, DagsterEventType.ASSET_CHECK_EVALUATION)]
         checks = [log.get_dagster_event().asset_check_evaluation_data for log in logs]
-        assert {check.asset_key.to_user_string() for check in checks} == set(session.runs.assets)
+        assert {check.asset_key.to_user_string() for check in checks} == set(session.runs.assets) - {"release_report"}
         assert all(check.passed for check in checks)
+
+
+def test_materializations_show_what_bounds_them(job: Job) -> None:
+    with DagsterInstance.from_config(str(job.home / "dagster")) as instance:
+        events = {name: instance.get_latest_materialization_event(AssetKey(name)) for name in (*BOUND_BY, "clips")}
+    shown = {name: event.asset_materialization.metadata for name, event in events.items()}
+    for name, kind in BOUND_BY.items():
+        assert shown[name]["limit_is"].value == LIMITS[kind], name
+        assert 0 < shown[name]["limit_seconds"].value < shown[name]["seconds"].value, name
+    assert "limit_seconds" not in shown["clips"]
 
 
 def test_second_run_computes_nothing_and_writes_no_version(job: Job) -> None:

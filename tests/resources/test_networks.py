@@ -1,5 +1,6 @@
 """Batches hold whole clips up to a size, shrink when memory runs out, and never change whose features are whose."""
 
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from resources.errors import InputError, TransientError
 from resources.networks import Arrays, OpenNetworks, in_batches
+from resources.spent import Spent
 
 
 class Recorded:
@@ -121,3 +123,16 @@ def test_pictures_of_other_sizes_are_not_stacked() -> None:
     assert network.batches == [2, 3, 1]
     for place, width in enumerate(widths):
         np.testing.assert_array_equal(found[place][0], np.full((1, 2, width), 2.0 * place))
+
+
+def test_forward_passes_count_as_the_models_time_alone() -> None:
+    def network(samples: np.ndarray) -> np.ndarray:
+        time.sleep(0.05)
+        return samples
+
+    spent, started = Spent(), time.perf_counter()
+    with spent.collected():
+        for _ in in_batches(clips(2, 2), OpenNetworks((network,), 2)):
+            time.sleep(0.05)
+
+    assert 2 * 0.05 <= spent.seconds["model"] <= time.perf_counter() - started - 2 * 0.05

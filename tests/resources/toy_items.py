@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from resources.errors import EngineUnavailable, InputError, TransientError
+from resources.spent import count, spent
 
 
 def square(number: int) -> int:
@@ -91,3 +92,12 @@ def hang_or_square(item: int | str) -> int:
     if isinstance(item, str):
         leave_mark_and_hang(item)
     return square(int(item))
+
+
+def work_for(item: float | str) -> None:
+    """Spend so many seconds on a model; or fail after that, or be killed."""
+    count("frames", 1)
+    with spent("model"):
+        time.sleep(0.1 if isinstance(item, str) else item)
+        if isinstance(item, str):
+            {"kill": kill, "fail": lambda: fail("input")}[item]()

@@ -160,8 +160,6 @@ def test_an_image_is_its_one_picture_by_any_method(method: str, tmp_path: Path) 
     assert frames.in_words([0]) == "the picture, decoded from the file"
 
 
-# --- a whole job -------------------------------------------------------------------------------------------------
-
 EASYANIMATE = load_settings(str(Path(__file__).parents[2] / "deployments/easyanimate/curation.yaml"))
 SCORES = ("semantic_scores", "aesthetic_scores", "text_scores")
 

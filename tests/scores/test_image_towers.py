@@ -100,9 +100,6 @@ def test_a_hub_id_is_named_with_its_revision() -> None:
     assert engine.identity() == {"model": "openai/clip-vit-base-patch32", "revision": "3d74acf"}
 
 
-# --- what is missing or wrong -----------------------------------------------------------------------------------
-
-
 def truncate(folder: Path) -> None:
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])

@@ -13,8 +13,9 @@ import pytest
 
 from curation_assets.raw_videos.listing import SourceError, list_source
 from curation_assets.settings import Source
-from curation_assets.stage_asset import SHARDS, failure_table, preview, require_name
+from curation_assets.stage_asset import SHARDS, require_name
 from curation_assets.tables import RAW_VIDEOS
+from curation_assets.views.metadata import failures, preview
 from tests import videos
 from tests.pipeline.jobs import BARE_SETTINGS, SHARD, Job, changed, reelhouse, write_settings
 from tests.security.hostile import FILE_NAMES, FORMULAS, INSTRUCTION, LONG, MARKUP, QUOTES, TERMINAL, TRAVERSAL
@@ -171,7 +172,7 @@ def test_a_partition_added_in_the_ui_cannot_lead_out_of_the_home(tmp_path: Path)
 
 
 def test_metadata_for_the_ui_is_bounded() -> None:
-    table = failure_table([(LONG, LONG), (TERMINAL, MARKUP)])
+    table = failures([(LONG, LONG), (TERMINAL, MARKUP)])
     assert len(str(table)) < 3000
     rows = pl.DataFrame({**dict.fromkeys(RAW_VIDEOS.schema), "video_id": "v", "path": LONG, "listing": LONG})
     shown = preview(rows.cast(RAW_VIDEOS.schema).lazy(), RAW_VIDEOS)

@@ -94,9 +94,6 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Released:
     return Released(job, exports)
 
 
-# --- what differs, and why ---------------------------------------------------------------------------------------
-
-
 def test_a_bound_is_why_a_sample_left(released: Released) -> None:
     found = released.diff(0, 1)
     (change,) = found.changes
@@ -145,9 +142,6 @@ def test_videos_that_came_and_went_and_scores_that_changed(released: Released) -
 def test_the_same_release_differs_in_nothing(released: Released) -> None:
     found = released.diff(2, 2)
     assert (found.changes, found.settings, found.unchanged) == ([], [], 3)
-
-
-# --- made again --------------------------------------------------------------------------------------------------
 
 
 def test_every_release_is_made_again_byte_for_byte_after_compaction_and_vacuum(
@@ -231,8 +225,6 @@ def test_retired_releases_pin_nothing_and_say_so_when_their_versions_are_gone(
         aged.reproduce(name, tmp_path / "again")
     assert aged.reproduce(released.names[0], tmp_path / "first").is_whole
 
-
-# --- what a release lacks ----------------------------------------------------------------------------------------
 
 TWO_SHARDS = changed(SETTINGS, shards={"videos_per_shard": 1})
 FIRST, SECOND = f"{SOURCE}-0000", f"{SOURCE}-0001"
@@ -330,9 +322,6 @@ def test_a_training_set_of_nothing_is_refused_with_the_reasons(tmp_path: Path) -
     )
     assert all_releases(job.store) == []
     assert not (job.home / "exports").exists()
-
-
-# --- the command -------------------------------------------------------------------------------------------------
 
 
 def test_the_command_lists_compares_and_makes_again(released: Released, tmp_path: Path, command: Command) -> None:

@@ -30,6 +30,14 @@ _BOX = """((selector, margin) => {
   return {x, y, width: right - x + margin, height: bottom - y + margin};
 })(%s, %d)"""
 
+_SHOW_MARKDOWN = """(name => {
+  const row = [...document.querySelectorAll('tr')].find(e => e.firstElementChild?.innerText.trim() === name);
+  const cells = [...(row?.querySelectorAll('*') ?? [])];
+  const link = cells.find(e => !e.children.length && e.innerText.includes('Markdown'));
+  link?.click();
+  return Boolean(link);
+})(%s)"""
+
 
 def chromium() -> str | None:
     """The program, where the machine has one."""
@@ -42,6 +50,8 @@ class Browser:
     def __init__(self, width: int = 1600, height: int = 1400) -> None:
         self._size = f"{width},{height}"
         self._ids = itertools.count(1)
+        self.events: list[dict[str, Any]] = []
+        """What the browser told of its own accord, of the domains that were enabled; read while a call waits."""
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -88,6 +98,7 @@ class Browser:
                 if "error" in message:
                     raise RuntimeError(f"{method}: {message['error']['message']}")
                 return dict(message["result"])
+            self.events.append(message)
 
     def evaluate(self, script: str) -> Any:
         """The value of a JavaScript expression."""
@@ -158,6 +169,11 @@ class Browser:
         self.wait_for("document.querySelector('[aria-label=unfold_more]') !== null")
         time.sleep(1)  # the shortcut is deaf while the graph is laid out
         self.press("e", "KeyE", 69, modifiers=1)
+
+    def show_markdown(self, name: str) -> None:
+        """Open the Markdown of a metadata entry, and wait for a picture in it."""
+        self.wait_for(_SHOW_MARKDOWN % json.dumps(name))
+        self.wait_for("[...document.querySelectorAll('[role=dialog] img')].some(e => e.naturalWidth > 0)")
 
     def screenshot(self, path: Path, around: str | None = None, margin: int = 24) -> None:
         """A PNG of the page, or of what the elements that match the selector `around` cover."""

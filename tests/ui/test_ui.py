@@ -12,8 +12,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from curation_assets.stage_asset import SHARD_FILES
 from curation_assets.tables import TABLES
+from curation_assets.views.definition import SHARD_FILES
 from tests import videos
 from tests.ui.browser import Browser, chromium
 from tests.ui.webserver import reelhouse_ui
@@ -23,6 +23,7 @@ clips: {min_source_area_px: 100000, min_duration_s: 1}
 rewriting: {engine: "off"}
 """
 SHARD = "streets-0000"
+ASSETS = 'key:"raw_videos" or group:"2_clips" or key:"frames" or key:"motion_scores"'
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_the_webserver_serves_every_table_as_an_asset(address: str) -> None:
     query = urllib.parse.urlencode({"query": "{ assetNodes { assetKey { path } repository { location { name } } } }"})
     with urllib.request.urlopen(f"{address}/graphql?{query}") as answer:
         nodes = json.load(answer)["data"]["assetNodes"]
-    assert {node["assetKey"]["path"][0] for node in nodes} == {*TABLES, SHARD_FILES}
+    assert {node["assetKey"]["path"][0] for node in nodes} == {*TABLES, SHARD_FILES, "release_report"}
     assert {node["repository"]["location"]["name"] for node in nodes} == {"reelhouse"}
 
 
@@ -59,11 +60,11 @@ def test_a_shard_is_materialized_from_the_asset_graph(home: Path, address: str) 
         page.expand_groups()
         page.wait_for_text(*TABLES)
 
-        page.type_into("Search and filter assets", 'key:"raw_videos" or group:"clips"')
+        page.type_into("Search and filter assets", ASSETS)
         page.press("Enter", "Enter", 13)
         page.wait_for("!document.body.innerText.includes('training_set')")
         page.click("Materialize all…")
-        page.wait_for_text("Launch runs to materialize 3 assets")
+        page.wait_for_text("Launch runs to materialize 5 assets")
         page.click("Select a partition or create one")
         page.click(SHARD)
         page.press("Escape", "Escape", 27)  # closes the list of partitions
@@ -86,4 +87,21 @@ def test_a_shard_is_materialized_from_the_asset_graph(home: Path, address: str) 
         assert "Materialized" in page.text
 
         page.open(f"{address}/assets/clips")
-        page.wait_for_text("One row is a span of a shot", "<rule>: <why>", "reelhouse")
+        page.wait_for_text("One row is a span of a shot", "<rule>: <why>", "reelhouse", "clips/assets.py")
+        page.click("Plots")
+        page.wait_for_text("dropped: remainder", "dropped: trim", "computed")
+        page.wait_for("document.querySelectorAll('canvas').length > 8")
+
+        scored = pl.read_delta(f"{home}/tables/motion_scores")["clip_id"].to_list()
+        page.open(f"{address}/assets/motion_scores?view=partitions&partition={SHARD}")
+        page.wait_for_text("motion.dis.longest_side_px", "whole number, 64..4096", "units_per_second")
+        page.show_markdown("scores")
+        page.click("Close")
+        page.wait_for("!document.querySelector('[role=dialog]')")
+        page.show_markdown("contact_sheet")
+        page.wait_for_text("Highest", "At a border")
+        dialog = page.evaluate("document.querySelector('[role=dialog]').innerText")
+        pictures = page.evaluate("[...document.querySelectorAll('[role=dialog] img')].map(e => e.naturalWidth)")
+        assert 1 < len(pictures) <= 15
+        assert {*pictures} == {160}
+        assert sum(clip in dialog.replace("\n", "") for clip in scored) > 1

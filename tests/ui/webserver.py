@@ -28,8 +28,10 @@ def reelhouse_ui(home: Path, settings: Path) -> Iterator[str]:
 
 
 @contextmanager
-def running(command: Sequence[str], log: Path, environment: dict[str, str]) -> Iterator[str]:
-    """A Dagster webserver started by `command` with a free port behind it; its output goes to `log`."""
+def running(
+    command: Sequence[str], log: Path, environment: dict[str, str], folder: Path | None = None
+) -> Iterator[str]:
+    """A Dagster webserver started by `command` in `folder` with a free port behind it; its output goes to `log`."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -40,6 +42,7 @@ def running(command: Sequence[str], log: Path, environment: dict[str, str]) -> I
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             env={**os.environ, **environment},
+            cwd=folder,
             preexec_fn=_own_session,
         )
     try:

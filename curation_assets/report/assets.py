@@ -1,0 +1,55 @@
+"""`release_report`: the newest release as one HTML file to look at and to pass around."""
+
+import time
+
+import dagster as dg
+
+from curation_assets.releases import LATEST, find_release
+from curation_assets.report.page import write_report
+from curation_assets.settings import Settings
+from curation_assets.stage_asset import OWNERS, Home, explaining, require_same_settings
+from curation_assets.step_pods import pod_tags
+from curation_assets.tables import TRAINING_SET
+from resources.errors import InputError
+
+REPORT = "release_report"
+
+
+def report_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    @dg.asset(
+        name=REPORT,
+        deps=[TRAINING_SET.name],
+        group_name="6_training_set",
+        kinds={"html"},
+        owners=OWNERS,
+        code_version="1",
+        op_tags=pod_tags(TRAINING_SET.name, settings.kubernetes),
+    )
+    def release_report(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult[None]:
+        """A page of the newest release: facts, funnel, scores with thresholds to move, clips, captions, changes.
+
+        It lies beside the release's exports, opens without a network, and is made from the table versions that the
+        release pins. `reelhouse report` makes that of any release.
+        """
+        require_same_settings(context, settings)
+        started = time.monotonic()
+        with explaining(REPORT):
+            try:
+                store, files = home.store(), home.files()
+                report = write_report(store, files, find_release(store, LATEST))
+            except InputError as failure:
+                raise dg.Failure(f"{REPORT}: {failure}", allow_retries=False) from failure
+        return dg.MaterializeResult(
+            metadata={
+                "report": dg.MetadataValue.path(files.url(report.path)),
+                "release": dg.MetadataValue.text(report.release),
+                "size_bytes": dg.MetadataValue.int(report.size_bytes),
+                "inputs": dg.MetadataValue.int(1),
+                "computed": dg.MetadataValue.int(int(report.is_new)),
+                "reused": dg.MetadataValue.int(int(not report.is_new)),
+                "seconds": dg.MetadataValue.float(round(time.monotonic() - started, 3)),
+            },
+            data_version=dg.DataVersion(report.made_of),
+        )
+
+    return [release_report]
