@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from curation_assets.lookup import rows_of
-from curation_assets.tables import TABLES
+from curation_assets.tables import TABLES, Table
 from resources.delta_store import DeltaStore
 
 KINDS = ("input", "transient")
@@ -46,11 +46,14 @@ def find_failures(
     shards: Collection[str] | None = None,
     kinds: Collection[str] = KINDS,
 ) -> list[Failure]:
-    """Table by table, of all shards or of `shards`; what a failed parent blocks is left out, unless `kinds` has it.
-
-    A file that is no longer in its source failed at nothing.
-    """
+    """Table by table, of all shards or of `shards`; what a failed parent blocks is left out, unless `kinds` has it."""
     return [failure for asset in assets for failure in _of_table(store, asset, shards, kinds)]
+
+
+def has_failed(table: Table, kinds: Collection[str] = KINDS) -> pl.Expr:
+    """Of a row; a file that is no longer in its source failed at nothing."""
+    failed = pl.col("error_kind").is_in(kinds)
+    return failed & ~pl.col("missing") if "missing" in table.schema else failed
 
 
 def _of_table(
@@ -59,11 +62,9 @@ def _of_table(
     table = TABLES[asset]
     if "error_kind" not in table.schema:
         return
-    failed = pl.col("error_kind").is_in(kinds)
+    failed = has_failed(table, kinds)
     if shards is not None:
         failed &= pl.col("shard").is_in(shards)
-    if "missing" in table.schema:
-        failed &= ~pl.col("missing")
     for row in rows_of(store, table, failed).sort("shard", *table.key, nulls_last=True).collect().to_dicts():
         item = row.get("path") or row.get("clip_id") or row.get("video_id") or row.get("prompt") or ""
         engine = row["engine"] if "engine" in table.key else None

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import polars as pl
 from dagster import DagsterInstance
 
-from curation_assets.failures import BLOCKED, KINDS
+from curation_assets.failures import BLOCKED, KINDS, has_failed
 from curation_assets.refresh import Stage
 from curation_assets.releases import TablesAt
+from curation_assets.tables import TABLES
 from curation_assets.training_set.gaps import MISSING, OUT_OF_DATE, find_gaps
 
 PARTITION_TAG = "dagster/partition"
@@ -60,7 +61,7 @@ def shard_statuses(stages: Sequence[Stage], tables: TablesAt) -> list[ShardStatu
         for shard, count in _count(tables, table, which).items():
             setattr(found[shard], name, count)
     for table in ("source_files", *(stage.table.name for stage in stages)):
-        failed = pl.col("error_kind").is_not_null()
+        failed = has_failed(TABLES[table], (*KINDS, BLOCKED))
         rows = tables.scan(table).filter(failed).group_by("shard", "error_kind").len().collect()
         for shard, kind, count in rows.iter_rows():
             if kind == BLOCKED:

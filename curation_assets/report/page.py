@@ -3,10 +3,13 @@
 import base64
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
+from importlib.metadata import version
 from importlib.resources import files as package_files
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -125,10 +128,17 @@ def _html(data: Mapping[str, Any], made_of: str, title: str) -> bytes:
 
 @cache
 def _plots() -> str:
-    """Vega-Lite and Vega, as one script that needs nothing else."""
+    """Vega-Lite and Vega, as one script that needs nothing else; bundling takes 1.6 s, so the user's cache keeps it."""
+    cache_folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    kept, name = Files(os.path.join(cache_folder, "reelhouse")), f"vega-{version('vl-convert-python')}.js"
+    with suppress(OSError):
+        return kept.read(name).decode()
     import vl_convert
 
-    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    script = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    with suppress(OSError):
+        kept.write(name, script.encode())
+    return script
 
 
 def _policy(scripts: tuple[str, ...], style: str) -> str:

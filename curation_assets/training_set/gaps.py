@@ -9,13 +9,15 @@ from typing import Any
 
 import polars as pl
 
+from curation_assets.failures import KINDS as FAILED
+from curation_assets.failures import has_failed
 from curation_assets.refresh import Row, Stage
 from curation_assets.releases import TablesAt
 
 SHARDS_AT_ONCE = 100  # more shards, more memory; fewer, more openings of each table
 MISSING = "missing"
 OUT_OF_DATE = "out of date"
-KINDS = (MISSING, OUT_OF_DATE, "input", "transient")
+KINDS = (MISSING, OUT_OF_DATE, *FAILED)
 Gap = dict[str, Any]
 
 
@@ -46,7 +48,7 @@ def _gaps(stages: Sequence[Stage], tables: TablesAt, all_rows: bool) -> list[Gap
             OUT_OF_DATE: _all_out_of_date(stage, wanted, units, rows)
             if all_rows and stage is stages[-1]
             else _shards_out_of_date(stage, wanted, rows),
-            **{kind: _count(rows.filter(error_kind=kind).unique(stage.unit)) for kind in ("input", "transient")},
+            **{kind: _count(rows.filter(has_failed(stage.table, [kind])).unique(stage.unit)) for kind in FAILED},
         }
         found += [
             {"shard": shard, "table": stage.table.name, "kind": kind, "count": count}
@@ -58,7 +60,8 @@ def _gaps(stages: Sequence[Stage], tables: TablesAt, all_rows: bool) -> list[Gap
 
 def _columns(stage: Stage) -> list[str]:
     engine = ["engine"] if "engine" in stage.table.key else []
-    return list(dict.fromkeys([stage.unit, *engine, "shard", "input_fingerprint", "error_kind"]))
+    missing = ["missing"] if "missing" in stage.table.schema else []
+    return list(dict.fromkeys([stage.unit, *engine, *missing, "shard", "input_fingerprint", "error_kind"]))
 
 
 def _units(stage: Stage, tables: TablesAt) -> pl.DataFrame:
