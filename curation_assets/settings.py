@@ -738,6 +738,7 @@ class Steps(Merged):
     clip_files: Pod = _MEDIA
     training_manifest: Pod = _ARITHMETIC
     training_set: Pod = Pod(cpu=2, memory="16Gi")
+    release_report: Pod = Pod(cpu=2, memory="16Gi")
     prompts: Pod = _ARITHMETIC
     beautified_prompts: Pod = _ASKING
     maintain_home: Pod = Pod(cpu=2, memory="8Gi")

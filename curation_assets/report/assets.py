@@ -23,7 +23,7 @@ def report_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         kinds={"html"},
         owners=OWNERS,
         code_version="1",
-        op_tags=pod_tags(TRAINING_SET.name, settings.kubernetes),
+        op_tags=pod_tags(REPORT, settings.kubernetes),
     )
     def release_report(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult[None]:
         """A page of the newest release: facts, funnel, scores with thresholds to move, clips, captions, changes.

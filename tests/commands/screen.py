@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import termios
 import time
@@ -84,6 +85,7 @@ def run_in_terminal(
     """Run the command in a terminal of `size` lines and columns; Ctrl-C is pressed once `interrupt_at` holds."""
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background shell leaves it ignored
         time.sleep(0.05)  # until the terminal has its size
         os.execvpe(command[0], list(command), dict(environment))
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))

@@ -82,6 +82,7 @@ class Browser:
             self._page = opened.enter_context(connect(_page_address(Path(profile)), max_size=None))
             self._open = opened.pop_all()
         # Dagster's page may ask for an e-mail address over what a test clicks, though the instance has `nux` off
+        self.call("Page.enable")
         self.call("Page.addScriptToEvaluateOnNewDocument", source="""localStorage.setItem("communityNux", '"1"')""")
         return self
 
