@@ -42,6 +42,12 @@ def seconds_of(function: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
+def peak_bytes() -> int:
+    """The most memory that this process had, alone: `ru_maxrss` begins with that of the process it was started from."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
+
+
 def machine() -> str:
     """CPU, cores this process may use, and memory."""
     about = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""

@@ -5,7 +5,6 @@ The home is a demo job's tables, copied under other video ids with scores a hund
 
 import datetime as dt
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from benchmarks.report import peak_bytes
 from curation_assets.releases import PARTITION, find_release, versions_of
 from curation_assets.report.page import made_report
 from curation_assets.tables import TABLES, TRAINING_SET
@@ -148,8 +148,7 @@ def main(folder: str) -> None:
     html = made_report(store, files, find_release(store, "latest"))
     seconds = time.monotonic() - started
     files.write("report.html", html)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "peak_memory_bytes": peak, "size_bytes": len(html)}))
+    print(json.dumps({"seconds": seconds, "peak_memory_bytes": peak_bytes(), "size_bytes": len(html)}))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from dagster_shared.serdes import serialize_value
 from benchmarks.automation import settled_instance
 from benchmarks.bench import SAMPLES, SETTINGS_FILE
 from benchmarks.job import SHARD, SOURCE, Job, run_whole_job
-from benchmarks.report import machine, seconds_of
+from benchmarks.report import machine, peak_bytes, seconds_of
 from benchmarks.simulated_home import ARITHMETIC, NOT_PER_SHARD, SimulatedHome, shard_name
 from benchmarks.sizing import RECORD, SIZING, Figure, as_markdown, sizing
 from curation_assets.headless import HeadlessRun, open_instance
@@ -241,11 +241,6 @@ def measured(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[
     before, started = peak_bytes(), time.perf_counter()
     result = function(*arguments)
     return result, time.perf_counter() - started, peak_bytes() - before
-
-
-def peak_bytes() -> int:
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) * 1024
 
 
 def registration(folder: Path) -> list[Figure]:
