@@ -68,7 +68,7 @@ def histograms(address: str, picture: Path) -> None:
 
 
 def _markdown(address: str, picture: Path, name: str) -> None:
-    with Browser(1400, 1150) as page:
+    with Browser(1400, 1600) as page:
         page.open(f"{address}/assets/clip_selection?view=partitions&partition={SHARD}")
         page.show_markdown(name)
         page.screenshot(picture, around=DIALOG, margin=0)
