@@ -243,7 +243,8 @@ def _result(
     """What the refresh came to; its metadata goes by the context, which spares the event log a second copy of it."""
     store, files = home.store(), home.files()
     refreshed = Refreshed(report, stage.table, settings, store, files)
-    before = last_materialization(context.instance, report.table, report.shard)
+    can_be_as_before = refreshed.has_pictures and not report.computed
+    before = last_materialization(context.instance, report.table, report.shard) if can_be_as_before else None
     context.add_asset_metadata(refreshed.metadata(before), asset_key=report.table)
     return dg.MaterializeResult(
         asset_key=report.table,

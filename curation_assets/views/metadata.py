@@ -70,8 +70,12 @@ class Refreshed:
     store: DeltaStore
     files: Files
 
+    @property
+    def has_pictures(self) -> bool:
+        return "clip_id" in self.table.key and self.table.name != CLIPS.name  # clips have no frames yet
+
     def metadata(self, before: dg.AssetMaterialization | None) -> Values:
-        """In the order in which the UI shows it; `before` is the shard's last materialization."""
+        """In the order in which the UI shows it; `before`: the last materialization, whose pictures may do."""
         report = self.report
         return {
             "dagster/partition_row_count": dg.MetadataValue.int(report.rows),
@@ -116,7 +120,7 @@ class Refreshed:
 
     def _pictures(self, before: dg.AssetMaterialization | None) -> Values:
         """Those of `before` where they would come out the same."""
-        if "clip_id" not in self.table.key or self.table.name == CLIPS.name:  # clips have no frames yet
+        if not self.has_pictures:
             return {}
         made: Values = {}
         if before and (before.tags or {}).get(PICTURES_TAG) == self.tags[PICTURES_TAG]:
