@@ -11,6 +11,8 @@ FUZZED ?= 2000
 # Which build of torch: empty takes what this machine's pip offers (on most: CUDA), `cpu` or `cu130` that one.
 TORCH_BACKEND ?=
 
+# With anything in it, `make bench` also measures the packages of benchmarks/peers.py that are installed.
+PEERS ?=
 # With anything in it, `make test-k8s` builds a Kubernetes API server and tests on it.
 REAL_SERVER ?=
 
@@ -67,8 +69,8 @@ lint: setup  ## ruff, mypy and the import contracts
 ui: setup  ## the Dagster UI and daemon on 127.0.0.1:3000; HOME_DIR and SETTINGS choose a home and its settings
 	$(BIN)/reelhouse ui --home $(HOME_DIR) $(if $(SETTINGS),--settings $(SETTINGS))
 
-bench: setup  ## measure, print beside the physical limits, update benchmarks/RESULTS.md
-	$(BIN)/python -m benchmarks.bench
+bench: setup  ## measure beside physical limits, the original and, with PEERS=1, peers; update benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.bench $(if $(PEERS),--peers)
 
 bench-scale: setup  ## 10,000 shards and 10 million clips of table traffic; update benchmarks/scale.md and SIZING.md
 	$(BIN)/python -m benchmarks.scale
@@ -83,5 +85,5 @@ lock: setup  ## resolve pyproject.toml again into requirements/locked.txt
 	  | grep -vE '^(torch|triton|nvidia-|cuda-)' > requirements/locked.txt.new
 	mv requirements/locked.txt.new requirements/locked.txt
 
-clean:  ## remove the environments, the server of test-k8s and the demo's home
-	rm -rf .venv .venv-vllm .kubernetes-server $(DEMO_HOME)
+clean:  ## remove the environments, the server of test-k8s, the videos of bench and the demo's home
+	rm -rf .venv .venv-vllm .kubernetes-server .reelhouse-bench $(DEMO_HOME)

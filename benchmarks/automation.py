@@ -14,13 +14,14 @@ import dagster as dg
 import polars as pl
 import yaml
 
-from benchmarks.report import Section, seconds_of
+from benchmarks.measure import seconds_of
+from benchmarks.report import Section
 from curation_assets.headless import INSTANCE_SETTINGS
+from curation_assets.lineage import SHARD_FILES
 from curation_assets.raw_videos.listing import list_source
 from curation_assets.settings import Shards, Source
 from curation_assets.shards import stored_time
 from curation_assets.stage_asset import DATA_VERSION_TAG, SHARDS, report_shards
-from curation_assets.views.definition import SHARD_FILES
 from curation_assets.watching import compare
 from tests.automation.daemon import open_daemon
 

@@ -1,28 +1,37 @@
-"""Measures the pipeline on the demo's videos, each figure beside the limit that no implementation gets past.
+"""Measures the pipeline, each figure beside the limit that no implementation gets past, and beside what was aimed at.
 
-    python -m benchmarks.bench
+    python -m benchmarks.bench [--rounds 3] [--peers]
 
 Prints the tables and writes them to benchmarks/RESULTS.md with the machine they were measured on. Nothing is taken
 from elsewhere: a limit is measured in the same run too.
 """
 
+import argparse
 import hashlib
 import os
+import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from benchmarks.automation import automation_section
-from benchmarks.decoding import Decoding
 from benchmarks.job import SHARD, Job, run_whole_job
-from benchmarks.report import Section, as_markdown, seconds_of, show
+from benchmarks.long_videos import memory_section, workers_section
+from benchmarks.measure import seconds_of
+from benchmarks.models import models_sections
+from benchmarks.peers import peers_section
+from benchmarks.report import Section, as_markdown, show, targets_section
 from benchmarks.sizing import SIZING, sizing
+from benchmarks.speed import speed_sections
+from benchmarks.stages import frame_count
+from benchmarks.start import start_section
+from benchmarks.table_speed import CLIPS, TARGET_SHARDS, query_section, threshold_section, unchanged_section
+from benchmarks.whole_path import whole_path_sections
 from curation_assets.headless import HeadlessRun, open_instance
 from curation_assets.refresh import Context, Done, Row, Stage, Work, refresh
 from curation_assets.settings import Shards, Source, load_settings, parse_settings
@@ -31,10 +40,6 @@ from curation_assets.tables import TABLES, Table, col
 from deployments.demo.sample_videos import make_sample_videos
 from resources.delta_store import DeltaStore
 from resources.files import Files
-from resources.image_encoder import open_image_encoder
-from resources.packages import package_file
-from resources.pictures import unpack_pictures
-from resources.text_reader import open_text_reader
 from resources.workers import available_cores
 
 SETTINGS_FILE = "deployments/demo/curation.yaml"
@@ -42,55 +47,81 @@ SAMPLES = Path(".reelhouse-demo/samples")
 RESULTS = Path(__file__).parent / "RESULTS.md"
 TOY_ROWS = 10_000
 HASHED_FILES, HASHED_FILE_BYTES = 8, 64 * 2**20
-PICTURES = 64
-REWRITER_FLOP_PER_TOKEN = 2 * 135e6
-ENCODER_FLOP = 2 * 407e6
-"""Of a 224 x 224 px picture: EfficientNet-lite0's 407 million multiply-adds, by its authors' table."""
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "TQDM_DISABLE": "1", "OMP_WAIT_POLICY": "passive"}
+"""For all processes; the last has threads that wait for each other sleep, which else count as at work."""
 
 
 def main() -> None:
-    make_sample_videos(SAMPLES)
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--rounds", type=int, default=3, help="pairs of runs that a median is of")
+    arguments.add_argument("--peers", action="store_true", help="also packages that do the same")
+    options = arguments.parse_args()
+    os.environ |= QUIET
+    started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="reelhouse-bench-") as folder:
-        home = f"{folder}/home"
-        with open_instance(home) as instance:
-            job = Job(home, instance, load_settings(SETTINGS_FILE))
-            run_whole_job(job, SAMPLES)
-            decoding = Decoding.measure(job)
-            sections = [
-                stages_section(job, decoding),
-                decoding.frames_section(),
-                decoding.cpu_section(),
-                refresh_section(job, Path(folder)),
-                models_section(job),
-                hashing_section(Path(folder) / "hashing"),
-                automation_section(Path(folder) / "automation"),
-            ]
+        sections = measure(Path(folder), options.rounds, options.peers)
+    sections.insert(0, targets_section(sections))
     show(sections)
-    RESULTS.write_text(as_markdown(sections), encoding="utf-8")
+    RESULTS.write_text(as_markdown(sections, time.monotonic() - started), encoding="utf-8")
     SIZING.write_text(sizing(), encoding="utf-8")
     print(f"written to {RESULTS} and {SIZING}")
 
 
-def stages_section(job: Job, decoding: "Decoding") -> Section:
-    cores = available_cores()
-    section = Section(f"The whole job on a fresh home, {cores} worker processes")
-    in_clips = decoding.clip_frames / decoding.source_frames
-    limits = {
-        "scenes": (decoding.plain_cpu_s / cores, "plain decode of the sources on all cores"),
-        "frames": (in_clips * decoding.plain_cpu_s / cores, "plain decode of the clips on all cores"),
-        "clip_files": (decoding.ffmpeg_cpu_s / cores, "ffmpeg alone, decode and encode, on all cores"),
+def measure(folder: Path, rounds: int, peers: bool) -> list[Section]:
+    """Every part, told of on the terminal as it ends."""
+    samples = [SAMPLES / sample.file for sample in make_sample_videos(SAMPLES)]
+    composed = [sample for sample in samples if sample.name.startswith("composed")][:4]
+    few = max(1, rounds // 2)  # pairs of what takes longest
+    parts: dict[str, Callable[[Path], list[Section]]] = {
+        "stages beside their limits": lambda folder: speed_sections(folder, rounds, few),
+        "the original's algorithm": lambda folder: whole_path_sections(composed, folder, few),
+        "two workers": lambda folder: [workers_section(folder, few)],
+        "memory": lambda folder: [memory_section(folder)],
+        "start": lambda folder: [start_section(folder, rounds)],
+        "models": lambda folder: models_sections(folder, rounds),
+        "the whole job": job_sections,
+        "thresholds": lambda folder: [threshold_section(folder, CLIPS, [TARGET_SHARDS])],
+        "queries": lambda folder: [query_section(folder)],
+        "registration": lambda folder: [hashing_section(folder)],
+        "automation": lambda folder: [automation_section(folder)],
     }
-    shared = "with frames"
+    if peers:
+        parts["peers"] = lambda folder: [peers_section(folder, rounds)]
+    sections = []
+    for number, (name, part) in enumerate(parts.items()):
+        started = time.monotonic()
+        sections += part(folder / f"{number}")
+        print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+        shutil.rmtree(folder / f"{number}", ignore_errors=True)
+    return sections
+
+
+def job_sections(folder: Path) -> list[Section]:
+    home = str(folder / "home")
+    with open_instance(home) as instance:
+        job = Job(home, instance, load_settings(SETTINGS_FILE))
+        run_whole_job(job, SAMPLES)
+        return [job_section(job), unchanged_section(job, folder / "unchanged"), refresh_section(job, folder)]
+
+
+def job_section(job: Job) -> Section:
+    headings = ("", "measured", "CPU s", "limit", "the limit is")
+    section = Section(f"The whole job on a fresh home, {available_cores()} worker processes", headings)
     for asset, metadata in job.stages:
-        seconds = metadata.get("seconds", 0.0)
-        units = metadata.get("computed", 0)
+        seconds, units = metadata.get("seconds", 0.0), metadata.get("computed", 0)
         rate = f"{units / seconds:.1f}/s" if seconds and units else "-"
-        limit_s, limit_is = limits.get(asset, (metadata.get("limit_seconds"), metadata.get("limit_is", "")))
-        measured = shared if asset == "motion_scores" else f"{seconds:.2f} s, {units} units, {rate}"
-        section.add(asset, measured, "" if limit_s is None else f"{limit_s:.2f} s", limit_is)
+        shared = asset == "motion_scores"
+        measured = "with frames" if shared else f"{seconds:.2f} s, {units} units, {rate}"
+        limit_s = None if shared else metadata.get("limit_seconds")
+        limit = () if limit_s is None else (f"{limit_s:.2f} s", metadata["limit_is"])
+        section.add(asset, measured, "" if shared else f"{job.cpu_s[asset]:.2f}", *limit)
     section.add("the whole job", f"{job.seconds:.1f} s")
+    in_sources = frame_count(job.rows("raw_videos"))
+    in_clips = frame_count(job.rows("clips").filter(pl.col("dropped").is_null()))
+    section.add("frames in clips", f"{in_clips} of {in_sources}, {in_clips / in_sources:.3f} of the sources")
     section.remarks.append(
-        "Workers start and load their models inside these figures; the rest of the whole is Dagster's own work."
+        "The demo's samples. Workers start and load their models inside these figures; the rest of the whole is "
+        "Dagster's own work."
     )
     return section
 
@@ -173,7 +204,7 @@ def toy_lines(section: Section, home: Path) -> None:
         version="1",
     )
 
-    def compute(work: list[Work]) -> Iterable[Done]:
+    def compute(work: Sequence[Work]) -> Iterable[Done]:
         return (Done(unit.unit, [double(unit.values)]) for unit in work)
 
     def double(values: Row) -> Row:
@@ -195,79 +226,6 @@ def toy_lines(section: Section, home: Path) -> None:
             f"{limit_s:.3f} s",
             limit_is,
         )
-
-
-def models_section(job: Job) -> Section:
-    import torch
-
-    section = Section("Models, one thread")
-    files = Files(job.home)
-    paths = job.rows("frames").filter(pl.col("error").is_null()).sort("clip_id").get_column("frames_path")
-    clips = [unpack_pictures(files.read(path)) for path in paths]
-
-    encoder = open_image_encoder("efficientnet_lite0")
-    pictures = [picture for clip in clips for picture in clip][:: max(1, 9 * len(clips) // PICTURES)]
-    encoder.encode(pictures[:2])
-    encoder_s = seconds_of(lambda: encoder.encode(pictures)) / len(pictures)
-    square = torch.ones(1024, 1024)
-    flop_per_s = 2 * 1024**3 / min(seconds_of(lambda: square @ square) for _ in range(10))
-    section.add(
-        "image encoder (EfficientNet-lite0)",
-        f"{1000 * encoder_s:.1f} ms/picture",
-        f"{1000 * ENCODER_FLOP / flop_per_s:.1f} ms",
-        f"407 M multiply-adds at this core's {flop_per_s / 1e9:.0f} GFLOP/s of matrix product",
-    )
-
-    rewritten = job.rows("rewritten_captions")
-    tokens = int(rewritten.get_column("completion_tokens").sum())
-    rewriting_s = next(metadata["seconds"] for asset, metadata in job.stages if asset == "rewritten_captions")
-    section.add(
-        f"caption rewriting (SmolLM2-135M), {rewritten.height} captions, {tokens} tokens written",
-        f"{rewriting_s:.1f} s",
-        f"{tokens * REWRITER_FLOP_PER_TOKEN / flop_per_s / available_cores():.2f} s",
-        "135 M multiply-adds a token written, on all cores",
-    )
-
-    settings = job.settings.text
-    looked_at = [clip[len(clip) // 2] for clip in clips]
-    reader = open_text_reader("rapidocr")
-    reader.read(looked_at[0], settings.longest_side_px, settings.min_confidence)
-
-    def read_all() -> None:
-        for picture in looked_at:
-            reader.read(picture, settings.longest_side_px, settings.min_confidence)
-
-    reader_s = seconds_of(read_all) / len(looked_at)
-    detector_s = text_detector_s(settings.longest_side_px, looked_at)
-    section.add(
-        "text reader (RapidOCR)",
-        f"{1000 * reader_s:.0f} ms/picture",
-        f"{1000 * detector_s:.0f} ms",
-        "its detector network alone, without a text to read",
-    )
-    return section
-
-
-def text_detector_s(longest_side_px: int, pictures: Sequence[Any]) -> float:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    model = str(package_file("rapidocr", "PP-OCRv6_det_small.onnx"))
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    inputs = []
-    for height, width, _ in (picture.shape for picture in pictures):
-        scale = min(1.0, longest_side_px / max(height, width))
-        sides = [max(32, round(side * scale / 32) * 32) for side in (height, width)]
-        inputs.append(np.zeros((1, 3, *sides), np.float32))
-    session.run(None, {name: inputs[0]})
-
-    def run_all() -> None:
-        for pixels in inputs:
-            session.run(None, {name: pixels})
-
-    return seconds_of(run_all) / len(inputs)
 
 
 def hashing_section(folder: Path) -> Section:

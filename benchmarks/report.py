@@ -3,12 +3,10 @@
 import os
 import platform
 import re
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table as TerminalTable
@@ -18,34 +16,34 @@ from resources.workers import available_cores
 HEADINGS = ("", "measured", "limit", "the limit is")
 
 
-@dataclass(frozen=True)
-class Line:
-    what: str
-    measured: str
-    limit: str = ""
-    limit_is: str = ""
-
-
 @dataclass
 class Section:
     title: str
-    lines: list[Line] = field(default_factory=list)
+    headings: tuple[str, ...] = HEADINGS
+    lines: list[tuple[str, ...]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    targets: list["Target"] = field(default_factory=list)
 
-    def add(self, what: str, measured: str, limit: str = "", limit_is: str = "") -> None:
-        self.lines.append(Line(what, measured, limit, limit_is))
-
-
-def seconds_of(function: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
+    def add(self, *cells: str) -> None:
+        """A line; cells left out at its end are empty."""
+        self.lines.append((*cells, *[""] * (len(self.headings) - len(cells))))
 
 
-def peak_bytes() -> int:
-    """The most memory that this process had, alone: `ru_maxrss` begins with that of the process it was started from."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) * 1024
+@dataclass(frozen=True)
+class Target:
+    """What was aimed at and what came of it."""
+
+    work: str
+    aim: str
+    measured: str
+    met: bool
+
+
+def targets_section(sections: Sequence[Section]) -> Section:
+    section = Section("Targets", ("work", "target", "measured", "met"))
+    for target in (target for measured in sections for target in measured.targets):
+        section.add(target.work, target.aim, target.measured, "yes" if target.met else "**no**")
+    return section
 
 
 def machine() -> str:
@@ -56,30 +54,26 @@ def machine() -> str:
     return f"{named[1] if named else platform.processor()}, {available_cores()} cores, {memory_gib:.0f} GiB"
 
 
-def cells(line: Line) -> tuple[str, str, str, str]:
-    return line.what, line.measured, line.limit, line.limit_is
-
-
 def show(sections: Sequence[Section]) -> None:
     console = Console(width=150)
     for section in sections:
-        table = TerminalTable(*HEADINGS, title=section.title, title_justify="left")
+        table = TerminalTable(*section.headings, title=section.title, title_justify="left")
         for line in section.lines:
-            table.add_row(*cells(line))
+            table.add_row(*line)
         console.print(table, markup=False)
         for remark in section.remarks:
             console.print(remark, markup=False)
 
 
-def as_markdown(sections: Sequence[Section]) -> str:
+def as_markdown(sections: Sequence[Section], seconds: float) -> str:
     parts = [
         "# Results",
-        f"Written by `make bench`. {machine()}, Python {platform.python_version()}, {date.today().isoformat()}. The "
-        "videos are the demo's 16 samples. Frames/s of network engines: [engines.md](engines.md). "
-        "10,000 shards: [scale.md](scale.md). Kubernetes, on a real API server: [kubernetes.md](kubernetes.md).",
+        f"Written by `make bench` in {seconds:.0f} s. {machine()}, Python {platform.python_version()}, "
+        f"{date.today().isoformat()}. Frames/s of network engines: [engines.md](engines.md). 10,000 shards: "
+        "[scale.md](scale.md). Kubernetes, on a real API server: [kubernetes.md](kubernetes.md).",
     ]
     for section in sections:
-        lines = [f"| {' | '.join(HEADINGS)} |", "|---|---|---|---|"]
-        lines += [f"| {' | '.join(cells(line))} |" for line in section.lines]
+        lines = [f"| {' | '.join(section.headings)} |", "|---" * len(section.headings) + "|"]
+        lines += [f"| {' | '.join(line)} |" for line in section.lines]
         parts += [f"## {section.title}", "\n".join(lines), *section.remarks]
     return "\n\n".join(parts) + "\n"

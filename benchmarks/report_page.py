@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmarks.report import peak_bytes
+from benchmarks.measure import peak_bytes
 from curation_assets.releases import PARTITION, find_release, versions_of
 from curation_assets.report.page import made_report
 from curation_assets.tables import TABLES, TRAINING_SET

@@ -32,7 +32,8 @@ from dagster_shared.serdes import serialize_value
 from benchmarks.automation import settled_instance
 from benchmarks.bench import SAMPLES, SETTINGS_FILE
 from benchmarks.job import SHARD, SOURCE, Job, run_whole_job
-from benchmarks.report import machine, peak_bytes, seconds_of
+from benchmarks.measure import in_new_process, peak_bytes, seconds_of
+from benchmarks.report import machine
 from benchmarks.simulated_home import ARITHMETIC, NOT_PER_SHARD, SimulatedHome, shard_name
 from benchmarks.sizing import RECORD, SIZING, Figure, as_markdown, sizing
 from curation_assets.headless import HeadlessRun, open_instance
@@ -233,8 +234,8 @@ def scan_samples(home: SimulatedHome) -> int:
 
 def own_process(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float, int]:
     """What the function returns, its seconds, and by how much the process grew at its peak, bytes."""
-    with ProcessPoolExecutor(1, mp.get_context("spawn")) as pool:
-        return pool.submit(measured, function, arguments).result()
+    cost: tuple[Any, float, int] = in_new_process(measured, function, arguments)
+    return cost
 
 
 def measured(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, float, int]:

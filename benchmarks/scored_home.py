@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from benchmarks.simulated_home import shard_name
 from curation_assets.tables import TABLES
 from resources.delta_store import PARTITION, DeltaStore
 
@@ -17,16 +18,20 @@ SETTINGS = {"aesthetic": {"engines": ["laion_v2", "siglip_v2_5"]}}
 """Under which there are 12 filters, with a score of each clip for each."""
 
 
-def make_scored_home(folder: Path, clips: int, captioned: bool) -> None:
-    """The tables by the product's store, each in one commit; scores lie about the default bounds."""
+def make_scored_home(folder: Path, clips: int, captioned: bool, shards: int = 0) -> None:
+    """The tables by the product's store, each in one commit; scores lie about the default bounds.
+
+    `shards`: how many, in place of 100 videos each.
+    """
     chance, store = np.random.default_rng(0), DeltaStore(str(folder))
     videos = -(-clips // CLIPS_A_VIDEO)
+    videos_a_shard = -(-videos // shards) if shards else VIDEOS_A_SHARD
     ids = np.sort(np.array([chance.bytes(8).hex() for _ in range(videos)]))
-    shards = np.array([f"films-{number // VIDEOS_A_SHARD:04d}" for number in range(videos)])
+    of_video = np.array([shard_name(number // videos_a_shard) for number in range(videos)])
     of_clip, place = np.arange(clips) // CLIPS_A_VIDEO, np.arange(clips) % CLIPS_A_VIDEO
     start_ms, length_ms = place * 10_000, chance.integers(3_000, 10_000, clips)
     spans = pl.DataFrame(
-        {PARTITION: shards[of_clip], "video_id": ids[of_clip], "start": start_ms, "end": start_ms + length_ms}
+        {PARTITION: of_video[of_clip], "video_id": ids[of_clip], "start": start_ms, "end": start_ms + length_ms}
     ).with_columns(pl.col("start", "end").cast(pl.String).str.zfill(8), duration_s=pl.Series(length_ms / 1000))
     spans = spans.with_columns(clip_id=pl.concat_str("video_id", "start", "end", separator="-"))
 
@@ -51,7 +56,7 @@ def make_scored_home(folder: Path, clips: int, captioned: bool) -> None:
 
     sizes = np.array([(640, 360), (1280, 720), (1920, 1080), (3840, 2160)])[chance.integers(0, 4, videos)]
     sources = np.array(["films", "shorts", "stock"])[chance.integers(0, 3, videos)]
-    about = {"video_id": ids, PARTITION: shards, "source": sources, "width": sizes[:, 0], "height": sizes[:, 1]}
+    about = {"video_id": ids, PARTITION: of_video, "source": sources, "width": sizes[:, 0], "height": sizes[:, 1]}
     write("raw_videos", pl.DataFrame(about))
     write("source_files", pl.DataFrame(about).select("video_id", PARTITION, "source"))
     write("clips", spans.select("clip_id", PARTITION, "video_id", "duration_s"))

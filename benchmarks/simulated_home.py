@@ -18,12 +18,12 @@ import polars as pl
 from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
+from benchmarks.stages import refresh_shard
 from curation_assets.definitions import all_assets
-from curation_assets.refresh import Context, Report, Row, Stage, refresh
+from curation_assets.refresh import Report, Row, Stage
 from curation_assets.settings import Settings
 from curation_assets.stage_asset import StageAsset
 from curation_assets.tables import TABLES
-from curation_assets.tools import Tools
 from resources.delta_store import PARTITION, DeltaStore
 from resources.files import Files
 
@@ -69,6 +69,9 @@ class SimulatedHome:
     def tables(self) -> list[str]:
         return sorted(os.listdir(self.folder / "tables"))
 
+    def read(self, table: str, shard: str) -> pl.DataFrame:
+        return self.store.read(self.store.snapshot(table), list(TABLES[table].schema), shard)
+
     def add_distinct(self, demo: Mapping[str, pl.DataFrame], copies: int, number: int) -> None:
         """A shard of `copies` times the demo's clips."""
         shard = shard_name(number)
@@ -76,16 +79,13 @@ class SimulatedHome:
             if name not in (*ARITHMETIC, *NOT_PER_SHARD):
                 handle = self.store.open(name, table.schema)
                 if name in demo:
-                    rows = _copied(demo[name], copies, shard, random.Random(number))
+                    rows = copied(demo[name], copies, shard, random.Random(number))
                     self.store.replace(handle, rows, shard, {"shard": shard})
         for name in ARITHMETIC:
             self.refresh(name, shard)
 
     def refresh(self, table: str, shard: str) -> Report:
-        asset, files = self.assets[table], Files(str(self.folder))
-        tools = Tools(self.settings, files)
-        context = Context(self.store, files, "benchmark")
-        (report,) = refresh(asset.stages, shard, lambda work: asset.compute(work, tools), context)
+        (report,) = refresh_shard(self.assets[table], self.settings, self.store, Files(str(self.folder)), shard)
         return report
 
     def grow(self, shards: int) -> None:
@@ -107,7 +107,8 @@ def _link(table: DeltaTable, file: Row, shard: str) -> AddAction:
     return AddAction(path, file["size_bytes"], {PARTITION: shard}, int(time.time() * 1000), True, stats)
 
 
-def _copied(rows: pl.DataFrame, copies: int, shard: str, chance: random.Random) -> pl.DataFrame:
+def copied(rows: pl.DataFrame, copies: int, shard: str, chance: random.Random) -> pl.DataFrame:
+    """So many times the rows, of other videos each time."""
     made = [_copy(row, copy, shard, chance) for copy in range(copies) for row in rows.iter_rows(named=True)]
     return pl.DataFrame(made, schema=rows.schema, orient="row")
 

@@ -1,4 +1,4 @@
-"""Figures of `benchmarks/scale.md` times counts: `deployments/kubernetes/SIZING.md`.
+"""Figures of the benchmarks' records times counts: `deployments/kubernetes/SIZING.md`.
 
     python -m benchmarks.sizing
 
@@ -15,6 +15,7 @@ from curation_assets.settings import Shards
 
 RECORD = Path(__file__).parent / "scale.md"
 RESULTS = Path(__file__).parent / "RESULTS.md"
+VIEWS = Path(__file__).parent / "views.md"
 TEMPLATE = Path(__file__).parent / "sizing.template.md"
 SIZING = Path(__file__).parents[1] / "deployments" / "kubernetes" / "SIZING.md"
 
@@ -167,7 +168,7 @@ class _Number(float):
 
 def _values() -> dict[str, float]:
     """Everything recorded, and what the counts make of it: seconds, bytes, and core and GPU seconds."""
-    s = recorded()[0] | _results()
+    s = recorded()[0] | _results() | _views()
     videos = HOURS * 60 / VIDEO_MINUTES
     shards = videos / VIDEOS_A_SHARD
     homes = shards / SHARDS_A_HOME
@@ -203,6 +204,7 @@ def _values() -> dict[str, float]:
     maintain_clips = 8 * UNITS["GiB"] / (2 * s["file_memory"] * clip_files)
     release_samples = 16 * UNITS["GiB"] / s["export_memory"]
     registered = 4 * UNITS["GiB"] / s["register_memory"]
+    reported_clips = (16 * UNITS["GiB"] - s["report_memory_of_none"]) / s["report_memory"]
     return {
         **s,
         "hours": HOURS,
@@ -249,6 +251,7 @@ def _values() -> dict[str, float]:
         "connection_limit": 100 // connections,
         "export_home_s": home_samples * s["export_s"],
         "export_home_bytes": home_samples * s["export_memory"],
+        "report_home_bytes": s["report_memory_of_none"] + home_clips * s["report_memory"],
         "gaps_home_s": home_clips * s["gaps_s"],
         "gaps_home_bytes": s["gaps_shards"] * shard_clips * s["gaps_memory"],
         "maintain_home_bytes": home_clips * clip_files * 2 * s["file_memory"],
@@ -257,6 +260,8 @@ def _values() -> dict[str, float]:
         "release_limit": release_samples,
         "release_limit_clips": release_samples / s["samples_per_clip"],
         "release_limit_hours": release_samples / s["samples_per_clip"] / CLIPS_AN_HOUR,
+        "report_limit": reported_clips,
+        "report_limit_hours": reported_clips / CLIPS_AN_HOUR,
         "register_limit": registered,
         "register_limit_hours": registered * VIDEO_MINUTES / 60,
         "gpu_h_price": GPU_H_PRICE,
@@ -287,9 +292,17 @@ def _results() -> dict[str, float]:
     cores = figure(r"(\d+) cores")
     return {
         **{f"{step}_core_s": cores * figure(rf"\n\| {step} \| ([\d.,]+) s, \d+ units") for step in steps},
-        "in_clips": figure(r"frames and motion: source \|.*\| ([\d.]+) x \| the clips' frames once"),
+        "in_clips": figure(r"\n\| frames in clips \| .* ([\d.]+) of the sources"),
         "tick_s": figure(r"10,000 shards: a tick that requests nothing \| ([\d.]+) s"),
     }
+
+
+def _views() -> dict[str, float]:
+    """Of views.md: what a clip adds to the memory of a report, and what one of no clip takes, by the two largest."""
+    reports = VIEWS.read_text(encoding="utf-8").partition("\n## `reelhouse report`\n")[2].partition("\n## ")[0]
+    (clips, _, small, _), (more_clips, _, large, _) = (map(_value, row) for row in _rows(reports)[-2:])
+    a_clip = 1e6 * (large - small) / (more_clips - clips)
+    return {"report_memory": a_clip, "report_memory_of_none": 1e6 * small - clips * a_clip}
 
 
 def _growth() -> str:

@@ -18,15 +18,16 @@ import yaml
 
 from benchmarks.bench import SAMPLES, SETTINGS_FILE
 from benchmarks.job import Job, run_whole_job
-from benchmarks.report import machine, seconds_of
+from benchmarks.measure import seconds_of
+from benchmarks.report import machine
 from benchmarks.report_page import page_cost, report_cost
 from benchmarks.scored_home import CAPTION_WORDS, CAPTIONED, CLIPS_A_VIDEO, SETTINGS, VIDEOS_A_SHARD, make_scored_home
+from benchmarks.sizing import SIZING, VIEWS, sizing
 from curation_assets.headless import open_instance
 from curation_assets.report.gallery import MAX_CLIPS
 from curation_assets.settings import load_settings
 from deployments.demo.sample_videos import make_sample_videos
 
-RECORD = Path(__file__).with_suffix(".md")
 CLIPS = (1_000, 100_000, 1_000_000)
 REPEATS = 3
 
@@ -38,8 +39,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="reelhouse-views-") as folder:
         parts = [*previews(Path(folder), sizes), *reports(Path(folder), sizes)]
     about = f"Written by `python -m benchmarks.views`. {machine()}, {dt.date.today().isoformat()}."
-    RECORD.write_text("\n".join(["# Looking at results", "", about, "", *parts, ""]), encoding="utf-8")
-    print(f"written to {RECORD}")
+    VIEWS.write_text("\n".join(["# Looking at results", "", about, "", *parts, ""]), encoding="utf-8")
+    SIZING.write_text(sizing(), encoding="utf-8")
+    print(f"written to {VIEWS} and {SIZING}")
 
 
 def previews(folder: Path, sizes: Sequence[int]) -> list[str]:
@@ -77,6 +79,8 @@ def reports(folder: Path, sizes: Sequence[int]) -> list[str]:
         run_whole_job(Job(str(demo), instance, load_settings(SETTINGS_FILE)), SAMPLES)
     lines = [
         "## `reelhouse report`",
+        "",
+        "Seconds are of making the page alone, without the interpreter's start and the imports.",
         "",
         "| clips | s | peak memory, MB | size, MB |",
         "|---|---|---|---|",

@@ -8,12 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
+from curation_assets.lineage import SHARD_FILES
 from curation_assets.raw_videos.listing import SourceError, list_source
 from curation_assets.settings import Settings
 from curation_assets.stage_asset import Home, explaining
 from curation_assets.step_pods import pod_tags
-from curation_assets.views.definition import SHARD_FILES
 from curation_assets.watching import Difference, compare, registered_files
 from resources.errors import EngineUnavailable, TransientError
 
@@ -111,7 +112,7 @@ def look(
     def skip(reason: str) -> dg.SensorResult:
         return dg.SensorResult(skip_reason=reason, cursor=json.dumps(state))
 
-    waiting = dg.RunsFilter(statuses=_UNFINISHED, tags={"dagster/sensor_name": SOURCE_SENSOR})
+    waiting = dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, tags={"dagster/sensor_name": SOURCE_SENSOR})
     if instance.get_run_ids(waiting, limit=1):
         return skip("a registration is waiting or running")
     try:
@@ -134,12 +135,6 @@ def look(
     tags = {"reelhouse/difference": f"{name}: {_in_words(found)}"}
     request = dg.RunRequest(asset_selection=[dg.AssetKey("source_files")], tags=tags)
     return dg.SensorResult([request], cursor=json.dumps(state))
-
-
-_UNFINISHED = [
-    *(dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING),
-    *(dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING),
-]
 
 
 def _in_words(found: Difference) -> str:

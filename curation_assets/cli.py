@@ -26,7 +26,7 @@ MAX_PORT = 65535
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 0 when everything has a result, 1 when something failed, 2 for wrong arguments or settings.
+    """Returns 0 when everything has a result, 1 when something failed, 2 for wrong arguments, names or settings.
 
     A command `name` is the function `run` of `commands/<name>.py`, imported when it is asked for.
     """

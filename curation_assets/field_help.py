@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import yaml
@@ -66,9 +67,14 @@ def field_help(section: BaseModel, prefix: str = "") -> list[FieldHelp]:
     `prefix` is the section's own key, such as `selection.motion`: keys begin with it, and units of bounds follow
     from it.
     """
-    schema = type(section).model_json_schema()
-    sections = {type(section).__name__: schema, **schema.get("$defs", {})}
-    return list(_fields(section, _defaults(section), prefix, sections, execution=False))
+    return list(_fields(section, _defaults(section), prefix, _schemas(type(section)), execution=False))
+
+
+@cache
+def _schemas(section: type[BaseModel]) -> Mapping[str, Any]:
+    """The JSON schemas of a class of section and of those within it, by name."""
+    schema = section.model_json_schema()
+    return {section.__name__: schema, **schema.get("$defs", {})}
 
 
 def plain(value: Any) -> str:

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from curation_assets.media_types import media_type
+import polars as pl
+
+from curation_assets.media_types import IS_IMAGE, media_type
 from curation_assets.settings import (
     AestheticBounds,
     Bound,
@@ -33,6 +35,18 @@ UNITS = {
     ("alignment", "videoclip_xl"): "cosine",
 }
 
+_SLOTS = {*Selection.model_fields, *SampleSelection.model_fields}
+
+
+def unit_of(name: str, engine: str) -> str:
+    """The unit of a filter's score, for people; empty when there is none to name."""
+    return UNITS.get((name, engine), "")
+
+
+def slot_of(name: str) -> str:
+    """The section of the settings of a filter's engine: `technical` has several filters, named for their measures."""
+    return name if name in _SLOTS else "technical"
+
 
 @dataclass(frozen=True)
 class Filter:
@@ -56,9 +70,28 @@ class Filter:
         return media_type(clip_id) in self.bound.media_types
 
     @property
+    def slot(self) -> str:
+        return slot_of(self.name)
+
+    @property
     def unit(self) -> str:
-        """The score's unit, for people; empty when there is none to name."""
-        return UNITS.get(self.key, "")
+        return unit_of(self.name, self.engine)
+
+
+def passes(filter_: Filter, score: pl.Expr) -> pl.Expr:
+    """Whether a score is within the bounds, which are inclusive; one that is null, NaN or infinite never is."""
+    bound, found = filter_.bound, score.is_finite()
+    if bound.min is not None:
+        found &= score >= bound.min
+    if bound.max is not None:
+        found &= score <= bound.max
+    return found.fill_null(False)
+
+
+def is_for_clips(filter_: Filter, is_image: pl.Expr = IS_IMAGE) -> pl.Expr:
+    """Whether each clip is of a media type that the filter is for."""
+    types = filter_.bound.media_types
+    return (is_image & ("image" in types)) | (~is_image & ("video" in types))
 
 
 def clip_filters(settings: Settings) -> list[Filter]:
@@ -98,7 +131,7 @@ def tier_filters(tier: Tier, settings: Settings) -> list[Filter]:
 
 
 def _gives(bounds: Selection | SampleSelection, filter_: Filter) -> bool:
-    slot = getattr(bounds, filter_.table.removesuffix("_scores"))
+    slot = getattr(bounds, filter_.slot)
     if filter_.engine not in slot.model_fields_set:
         return False
     of_engine = getattr(slot, filter_.engine)

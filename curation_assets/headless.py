@@ -18,9 +18,12 @@ from curation_assets.automation import RELEASE, WHOLE
 from curation_assets.beautified_prompts.assets import PROMPT_FILES
 from curation_assets.definitions import all_assets, build_definitions
 from curation_assets.engines import missing
+from curation_assets.local_storage import instance_in
 from curation_assets.run_launcher import end_dead_runs
 from curation_assets.settings import Settings, SettingsError
 from curation_assets.stage_asset import RETRY_TAG, SHARDS, StageAsset
+from resources.errors import EngineUnavailable
+from resources.object_store import is_url
 from resources.text import one_line
 
 INSTANCE_SETTINGS = Path(__file__).parent.parent / "deployments" / "local" / "dagster.yaml"
@@ -43,7 +46,7 @@ def instance_folder(home: str) -> Path:
     brought up to date, one that somebody changed is left. Raises NoInstanceError for a URL without DAGSTER_HOME.
     """
     named = os.environ.get("DAGSTER_HOME")
-    if named is None and "://" in home:
+    if named is None and is_url(home):
         raise NoInstanceError(f"{home} is no local folder: set DAGSTER_HOME to a folder for Dagster's records")
     folder = Path(named or Path(home) / "dagster").absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +64,7 @@ def open_instance(home: str) -> DagsterInstance:
     folder = instance_folder(home)
     os.environ["DAGSTER_HOME"] = str(folder)
     try:
-        return DagsterInstance.from_config(str(folder))
+        return instance_in(folder)
     except (dg.DagsterInvalidConfigError, yaml.YAMLError) as failure:
         why = one_line(str(failure), WHY_CHARACTERS)
         raise SettingsError(f"{folder / 'dagster.yaml'}: {why}; correct it, or delete it to get the default") from None
@@ -110,6 +113,11 @@ class HeadlessRun:
         made = [asset for asset in all_assets(self._settings) if isinstance(asset, StageAsset)]
         wanted = [asset for asset in made if any(stage.table.name in assets for stage in asset.stages)]
         return missing(need for asset in wanted for need in asset.needs)
+
+    def require(self, assets: Container[str]) -> None:
+        """Raises EngineUnavailable that names all that `missing` finds."""
+        if missing := self.missing(assets):
+            raise EngineUnavailable("\n".join(("nothing was begun, for want of:", *missing)))
 
     def register(self, config: dict[str, Any]) -> bool:
         """Materialize `source_files` with the asset's own config."""

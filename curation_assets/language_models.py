@@ -1,6 +1,5 @@
 """The language model that a section of the settings chooses: the server that runs it, and what names it in rows."""
 
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from curation_assets.engines import identity
+from curation_assets.progress import TERMINAL
 from curation_assets.settings import Captions, Chat, Vllm, declared
 from curation_assets.writing import Writer
 from resources.chat import ChatClient
@@ -18,8 +18,8 @@ from resources.errors import Need
 from resources.llama_server import embedded_llm_identity, embedded_llm_server
 from resources.vllm_server import Say, VllmServer, require_vllm, vllm_server
 
-TERMINAL = logging.getLogger("reelhouse")
 OWN_SERVER_RETRIES = 2  # it is on this machine and for this step alone: it answers, or it has ended
+EMBEDDED_CONCURRENCY = 2  # one is computed; the next waits at the server while an answer is looked at here
 
 
 class WritingSettings(Protocol):
@@ -83,7 +83,9 @@ def language_model(
     else:
         embedded = embedded_llm_identity()
         with embedded_llm_server() as base_url:
-            client = ChatClient(base_url, embedded.model, concurrency=1, max_retries=4, setting=f"{name}.engine")
+            client = ChatClient(
+                base_url, embedded.model, concurrency=EMBEDDED_CONCURRENCY, max_retries=4, setting=f"{name}.engine"
+            )
             yield client, embedded.revision
 
 

@@ -5,20 +5,26 @@ file that OPENLINEAGE_CONFIG names.
 """
 
 import datetime as dt
-import logging
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from curation_assets.progress import TERMINAL
 from curation_assets.refresh import Report, Stage
 from curation_assets.settings import Lineage
 from curation_assets.tables import BOOKKEEPING
 from resources.delta_store import DeltaStore
 
 PRODUCER = "https://pypi.org/project/reelhouse"
-TERMINAL = logging.getLogger("reelhouse")
+SHARD_FILES = "shard_files"
+_TOLD_BY = {"source_files": SHARD_FILES}  # a table written for all shards at once -> what tells of one shard's part
+
+
+def told_by(table: str) -> str:
+    """The asset whose data version says whether a shard's part of the table changed."""
+    return _TOLD_BY.get(table, table)
 
 
 def columns_made_from(stage: Stage) -> dict[str, list[tuple[str, str]]]:

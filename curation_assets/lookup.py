@@ -10,7 +10,7 @@ from deltalake.exceptions import TableNotFoundError
 
 from curation_assets.tables import CLIPS, EXCLUSIONS, SOURCE_FILES, TAKEDOWNS, Table
 from resources.delta_store import DeltaStore
-from resources.errors import InputError
+from resources.errors import Unknown
 
 VIDEO_ID = re.compile(r"[0-9a-f]{16}")
 CLIP_ID = re.compile(r"[0-9a-f]{16}-\d{8,}-\d{8,}")
@@ -30,28 +30,24 @@ class Item:
     shown_as: str
 
 
-class Ambiguous(InputError):
-    """Several items are called so."""
-
-
 def find_item(store: DeltaStore, name: str) -> Item:
     """The one item that `name` means.
 
     `name` is a video_id or a clip_id, at least four characters of its start, the path or the file's name of a source
     video, or the path or name of a clip's file. Spans that were dropped have ids too; a clip_id whose clip is gone is
-    found as long as its video is known. Raises Ambiguous, which lists what is called so, or InputError.
+    found as long as its video is known. Raises Unknown, which lists what is called so.
     """
     found = find_items(store, name)
     if len(found) == 1:
         return found[0]
     if not found:
-        raise InputError(
+        raise Unknown(
             f"{name}: nothing is called so; name a clip_id, a video_id, at least four characters of the start of one, "
             "or the path of a source video or of a clip's file"
         )
     lines = [f"  {item.id}  {item.shown_as}".rstrip() for item in found[:LISTED]]
     rest = [f"  and {len(found) - LISTED} more"] if len(found) > LISTED else []
-    raise Ambiguous("\n".join([f"{name}: {len(found)} are called so; name one of", *lines, *rest]))
+    raise Unknown("\n".join([f"{name}: {len(found)} are called so; name one of", *lines, *rest]))
 
 
 def find_items(store: DeltaStore, name: str) -> list[Item]:
@@ -68,7 +64,7 @@ def find_items(store: DeltaStore, name: str) -> list[Item]:
     return _videos_by_path(store, name)
 
 
-def rows_of(store: DeltaStore, table: Table, which: pl.Expr) -> pl.LazyFrame:
+def rows_of(store: DeltaStore, table: Table, which: pl.Expr | bool = True) -> pl.LazyFrame:
     """The rows that `which` holds for; none where the table isn't there yet."""
     try:
         return store.scan(store.snapshot(table.name)).filter(which)

@@ -21,12 +21,13 @@ from curation_assets import definitions
 from curation_assets.causes import cause, earlier_stages
 from curation_assets.overlay import Before, Overlay, ReadOnlyFiles
 from curation_assets.raw_videos.listing import Entry
-from curation_assets.refresh import Context, Done, Row, Stage, Work, data_version, refresh
+from curation_assets.refresh import Context, Done, Pending, Row, Stage, Work, refresh
 from curation_assets.settings import Settings, SettingsError, Source, settings_hash
 from curation_assets.shards import Registration, register, stored_time
 from curation_assets.stage_asset import SHARDS, StageAsset
 from curation_assets.tables import CLIPS, SOURCE_FILES, TABLES, TRAINING_MANIFEST, TRAINING_SET, Table
 from curation_assets.tools import Tools
+from curation_assets.training_set.release import samples_sha256
 from resources.delta_store import DeltaStore
 from resources.files import Files
 
@@ -240,7 +241,7 @@ def _release_line(manifest: Line, same: "_Future", past: "_Past") -> Line:
     """A release is new when it holds other samples, or the same under other settings."""
     samples = same.rows(TRAINING_MANIFEST).filter(pl.col("error").is_null())
     newest = past.rows(TRAINING_SET).sort("computed_at").tail(1)
-    digest, hashed = data_version(samples, TRAINING_MANIFEST), settings_hash(same.settings)
+    digest, hashed = samples_sha256(samples), settings_hash(same.settings)
     is_new = newest.filter(samples_sha256=digest, settings_hash=hashed).is_empty() and not samples.is_empty()
     reason = "other samples or settings than the newest release"
     tally = Tally(reused=samples.height)
@@ -360,17 +361,17 @@ class _Future:
                 tally.clipless = self._clipless if stage.unit == "clip_id" and stage.engines else 0
         return dict(self._tallies)
 
-    def _compute(self, asset: StageAsset, stages: Sequence[Stage], shard: str, work: list[Work]) -> Iterator[Done]:
-        known: list[Work] = []
-        guessed: list[Work] = []
-        for unit in work:
-            arithmetic = stages[0].effort == "arithmetic" and not self._is_doubtful(unit.unit)
-            (known if arithmetic else guessed).append(unit)
+    def _compute(
+        self, asset: StageAsset, stages: Sequence[Stage], shard: str, work: Pending
+    ) -> Iterator[Done | pl.DataFrame]:
+        is_arithmetic = stages[0].effort == "arithmetic"
+        known = {unit.unit for unit in work if is_arithmetic and not self._is_doubtful(unit.unit)}
+        guessed = [unit for unit in work if unit.unit not in known]
         old = {stage.table.name: self._old_rows(stage, shard) for stage in stages}
         for unit in work:
             self._count(unit, stages, old)
         if known:
-            yield from asset.compute(known, self._tools)
+            yield from asset.compute(work.only(known), self._tools)
         for unit in guessed:
             for stage in stages:
                 name = stage.table.name

@@ -10,8 +10,9 @@ from deltalake.exceptions import TableNotFoundError
 from curation_assets.releases import LATEST, TablesAt, find_release, versions_of
 from curation_assets.tables import PROMPTS, SOURCE_FILES, TABLES, TIMESTAMP, TRAINING_SET, Table
 from resources.delta_store import DeltaStore
-from resources.errors import InputError
+from resources.errors import InputError, Unknown
 from resources.object_store import is_url, refusal
+from resources.text import without_login
 
 _VERSIONS = pl.Schema({"version": pl.Int64(), "time": TIMESTAMP, "shard": pl.String(), "run_id": pl.String()})
 
@@ -25,11 +26,11 @@ class Tables:
     def __init__(self, home: str, pinned: Mapping[str, int] | None = None) -> None:
         """`pinned`: the versions of a release. Raises InputError where there are no tables."""
         if is_url(home) and (refused := refusal(home)):
-            raise InputError(f"{home}: {refused}")
+            raise Unknown(f"{without_login(home)}: {refused}")
         self._store = DeltaStore(home)
         self._pinned = pinned
         if pinned is None and not any(self._is_there(table) for table in (SOURCE_FILES, PROMPTS)):
-            raise InputError(f"{home}: there are no tables here; name the home of a run, such as .reelhouse")
+            raise Unknown(f"{home}: there are no tables here; name the home of a run, such as .reelhouse")
 
     @property
     def names(self) -> list[str]:

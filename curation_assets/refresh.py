@@ -18,8 +18,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, Literal
+from functools import cache, cached_property
+from typing import Any, Literal, overload
 
 import polars as pl
 from deltalake import DeltaTable
@@ -28,12 +28,21 @@ from curation_assets.tables import TABLES, Table
 from resources.delta_store import Conflict, DeltaStore
 from resources.errors import EngineUnavailable, InputError, TransientError
 from resources.files import Files
+from resources.frame_digest import frame_digest
+from resources.json_columns import json_arrays, json_objects
 from resources.spent import Spent
 from resources.text import one_line
 
 Row = dict[str, Any]
 MAX_CONFLICTS = 20
 NO_ENGINE = ""
+FINGERPRINT_DIGITS = 16
+
+_UNIT, _ENGINE, _FINGERPRINT, _BLOCKED = "_unit", "_engine", "_fingerprint", "_blocked"
+_ROW, _STANDS = "_row", "_stands"
+_KEY = [_UNIT, _ENGINE]
+_NO_KEYS = pl.DataFrame(schema=dict.fromkeys([*_KEY, _FINGERPRINT], pl.String))
+_HAS_ERROR = (pl.col("error") != "").fill_null(False)
 
 Effort = Literal["arithmetic", "probe", "decode", "call", "encode"]
 """What a unit takes: nothing to speak of, reading a file's packets, decoding its span, an engine, an encode."""
@@ -70,7 +79,7 @@ class Stage:
 
     @property
     def code_version(self) -> str:
-        return f"{self.version}-{_digest([self.settings, self.engines])[:8]}"
+        return f"{self.version}-{_sha256(_as_json([self.settings, self.engines]))[:8]}"
 
     @property
     def declaration(self) -> str:
@@ -81,16 +90,47 @@ class Stage:
         """Unit and engine of a row; `engine` is a key only where a unit has a row for each."""
         return row[self.unit], (row["engine"] or NO_ENGINE) if "engine" in self.table.key else NO_ENGINE
 
+    def keys(self) -> tuple[pl.Expr, pl.Expr]:
+        """`_unit` and `_engine` of rows, as `key_of` gives them."""
+        engine = pl.col("engine").fill_null(NO_ENGINE) if "engine" in self.table.key else pl.lit(NO_ENGINE)
+        return pl.col(self.unit).alias(_UNIT), engine.alias(_ENGINE)
+
     def fingerprint(self, unit: Row, engine: str) -> str:
+        """What a row of the unit is made from."""
+        left_out = self._not_hashed
         data = {
             name: value
             for name, value in unit.items()
-            if name not in self.not_data
-            and name not in self.carried
-            and name not in ("blocked", "wanted")
-            and not (name in self.added and value is None)
+            if name not in left_out and not (name in self.added and value is None)
         }
-        return _digest([self.table.name, self.version, self.settings, engine, self.engines[engine], data])[:16]
+        return _sha256(f"{self._made_by(engine)}{_as_json(data)}]")[:FINGERPRINT_DIGITS]
+
+    def fingerprints(self, units: pl.DataFrame) -> pl.DataFrame:
+        """`_unit`, `_engine` and `_fingerprint` of the rows of all units and engines, as `fingerprint` gives them."""
+        data = json_objects(units.drop(self._not_hashed, strict=False), _plain, self.added).to_list()
+        return pl.concat(
+            [
+                _NO_KEYS,
+                *(
+                    pl.DataFrame(
+                        {
+                            _UNIT: units[self.unit],
+                            _ENGINE: pl.Series([engine], dtype=pl.String).new_from_index(0, units.height),
+                            _FINGERPRINT: _sha256_of(data, self._made_by(engine), "]", FINGERPRINT_DIGITS),
+                        }
+                    )
+                    for engine in self.engines
+                ),
+            ]
+        )
+
+    @property
+    def _not_hashed(self) -> set[str]:
+        return {*self.not_data, *self.carried, "blocked", "wanted"}
+
+    def _made_by(self, engine: str) -> str:
+        """What a fingerprint names before the unit's data."""
+        return _as_json([self.table.name, self.version, self.settings, engine, self.engines[engine]])[:-1] + ","
 
 
 def blocked_by(table: str) -> pl.Expr:
@@ -120,6 +160,71 @@ class Work:
 
 
 @dataclass(frozen=True)
+class _Part:
+    """What one table lacks: keys without rows, and their units with their columns."""
+
+    stage: Stage
+    units: pl.DataFrame
+    keys: pl.DataFrame
+
+
+class Pending(Sequence[Work]):
+    """The units to compute, by name: one by one, or for arithmetic over whole columns as one frame of `columns`."""
+
+    def __init__(self, shard: str, parts: Sequence[_Part]) -> None:
+        self._shard = shard
+        self._parts = parts
+
+    @property
+    def columns(self) -> pl.DataFrame:
+        """The units' columns, for a stage of one table."""
+        (part,) = self._parts
+        return part.units
+
+    def only(self, units: Collection[str]) -> "Pending":
+        """Those among `units`."""
+        names = pl.Series(list(units), dtype=pl.String)
+        return Pending(
+            self._shard,
+            [
+                _Part(
+                    part.stage,
+                    part.units.filter(pl.col(part.stage.unit).is_in(names.implode())),
+                    part.keys.filter(pl.col(_UNIT).is_in(names.implode())),
+                )
+                for part in self._parts
+            ],
+        )
+
+    @cached_property
+    def _work(self) -> list[Work]:
+        values: dict[str, Row] = defaultdict(dict)
+        wanted: dict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
+        fingerprints: dict[str, dict[_Key, str]] = defaultdict(dict)
+        for part in self._parts:
+            table = part.stage.table.name
+            for row in part.units.to_dicts():
+                values[row[part.stage.unit]] |= row
+            for unit, engine, fingerprint in part.keys.select(*_KEY, _FINGERPRINT).iter_rows():
+                wanted[unit][table] = (*wanted[unit].get(table, ()), engine)
+                fingerprints[unit][table, engine] = fingerprint
+        return [Work(unit, self._shard, values[unit], wanted[unit], fingerprints[unit]) for unit in sorted(wanted)]
+
+    def __len__(self) -> int:
+        return pl.concat([part.keys[_UNIT] for part in self._parts]).n_unique()
+
+    @overload
+    def __getitem__(self, index: int) -> Work: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Work]: ...
+    def __getitem__(self, index: int | slice) -> Work | list[Work]:
+        return self._work[index]
+
+    def __iter__(self) -> Iterator[Work]:
+        return iter(self._work)
+
+
+@dataclass(frozen=True)
 class Done:
     """What became of a unit in one table, for one engine: its rows, or the exception that says why there are none."""
 
@@ -129,7 +234,11 @@ class Done:
     table: str | None = None
 
 
-Compute = Callable[[list[Work]], Iterable[Done]]
+Compute = Callable[[Pending], Iterable[Done | pl.DataFrame]]
+"""Gives what became of the units, one by one or, from arithmetic over whole columns, many units' rows at once.
+
+Those aren't staged: to compute them again takes no longer than to read them.
+"""
 Progress = Callable[[int, int], None]
 
 
@@ -174,24 +283,43 @@ class Context:
 
 
 _Key = tuple[str, str]  # unit, engine
+_Results = dict[tuple[_Key, str], list[Row]]  # by key and fingerprint
 _Sizes = Callable[[str], Mapping[str, int]]  # folder of the home -> its files with their bytes
 
 
 @dataclass
 class _Plan:
-    """One table's side of a refresh: which rows stand, which are asked for."""
+    """One table's side of a refresh. `keys` are its inputs; each is blocked, has standing rows, or is pending.
+
+    `kept` are rows that stay whatever becomes of their unit. `ready` are those of pending keys that need no computing:
+    from staging, or computed before a conflict.
+    """
 
     stage: Stage
     handle: DeltaTable
     before: pl.DataFrame
-    units: dict[str, Row]
-    fingerprints: dict[_Key, str]
-    standing: dict[_Key, list[Row]]
-    staged: dict[_Key, list[Row]]
-    blocked: dict[_Key, list[Row]]
-    kept: list[Row]
-    pending: list[_Key]
+    units: pl.DataFrame
+    keys: pl.DataFrame
+    kept: pl.DataFrame
+    standing: pl.DataFrame
+    blocked: list[Row]
+    pending: pl.DataFrame
+    ready: _Results
     made_from: dict[str, int]
+    computed: list[pl.DataFrame] = field(default_factory=list)
+
+    def part(self) -> _Part:
+        names = self.pending.select(pl.col(_UNIT).alias(self.stage.unit)).unique()
+        return _Part(self.stage, self.units.join(names, on=self.stage.unit, how="semi"), self.pending)
+
+    def take(self, results: _Results) -> None:
+        """Use the results that pending keys have already, where their input is still the same."""
+        if not results:
+            return
+        rows = self.pending.select(*_KEY, _FINGERPRINT).iter_rows()
+        names = [((unit, engine), fingerprint) for unit, engine, fingerprint in rows]
+        self.ready |= {name: results[name] for name in names if name in results}
+        self.pending = self.pending.filter(pl.Series([name not in results for name in names], dtype=pl.Boolean))
 
 
 def refresh(stages: Sequence[Stage], shard: str, compute: Compute, context: Context) -> list[Report]:
@@ -201,16 +329,16 @@ def refresh(stages: Sequence[Stage], shard: str, compute: Compute, context: Cont
     in staging. Failures of single units are rows.
     """
     started = time.monotonic()
-    finished: dict[str, dict[tuple[_Key, str], list[Row]]] = {stage.table.name: {} for stage in stages}
+    finished: dict[str, _Results] = {stage.table.name: {} for stage in stages}
     reports: dict[str, Report] = {}
     spent = Spent()
     staging = [_Staging(context.files, stage.table, shard) for stage in stages]
     for _ in range(MAX_CONFLICTS):
         plans = [_plan(stage, shard, context, area) for stage, area in zip(stages, staging, strict=True)]
         for plan, area in zip(plans, staging, strict=True):
-            if plan.staged:
+            if plan.ready:
                 area.renew()
-            _take_finished(plan, finished[plan.stage.table.name])
+            plan.take(finished[plan.stage.table.name])
         with spent.collected():
             _compute_pending(plans, shard, compute, context, staging, finished)
         try:
@@ -239,65 +367,75 @@ def _plan(stage: Stage, shard: str, context: Context, staging: "_Staging") -> _P
     }
     handle = store.open(stage.table.name, stage.table.schema)
     before = store.read(handle, list(stage.table.schema), shard)
-    by_unit: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for row in before.to_dicts():
-        name, engine = stage.key_of(row)
-        by_unit[name][engine].append(row)
     sizes = cache(context.files.sizes)  # a listing of a folder instead of a request for each row
-    in_staging = staging.rows(stage, sizes)
 
-    made_from = {name: read.version() for name, read in handles.items()}
-    plan = _Plan(stage, handle, before, {}, {}, {}, {}, {}, [], [], made_from)
-    for unit in stage.units(upstream).sort(stage.unit).to_dicts():
-        name = unit[stage.unit]
-        plan.units[name] = unit
-        if unit.get("wanted") is False:
-            plan.kept += [_carry(stage, unit, row) for rows in by_unit[name].values() for row in rows]
-            continue
-        for engine in stage.engines:
-            key = (name, engine)
-            old = by_unit[name][engine]
-            if unit.get("blocked") and stage.paid and old and not any(row["error"] for row in old):
-                plan.kept += [_carry(stage, unit, row) for row in old]
-                continue
-            plan.fingerprints[key] = fingerprint = stage.fingerprint(unit, engine)
-            if unit.get("blocked"):
-                plan.blocked[key] = _blocked_rows(stage, shard, key, unit, fingerprint, old, context)
-            elif _stands(old, fingerprint, stage, context, sizes):
-                plan.standing[key] = old
-            elif fresh := in_staging.get((key, fingerprint)):
-                plan.staged[key] = fresh
-            else:
-                plan.pending.append(key)
+    units = stage.units(upstream).unique(stage.unit, keep="last").sort(stage.unit)
+    is_wanted = pl.col("wanted").fill_null(True) if "wanted" in units.columns else pl.lit(True)
+    wanted = units.filter(is_wanted)
+    keys = stage.fingerprints(wanted).join(_blocked(wanted, stage), on=_UNIT, how="left", maintain_order="left")
+    rows = _told(before, stage).join(keys.drop(_BLOCKED), on=_KEY, how="left", maintain_order="left")
+    rows = rows.with_columns(_stands(rows, stage, context, sizes).alias(_STANDS))
+    found = rows.group_by(_KEY).agg(pl.col(_STANDS).all(), has_result=~_HAS_ERROR.any())
+    keys = keys.join(found, on=_KEY, how="left", maintain_order="left").with_columns(pl.col(_STANDS).fill_null(False))
+    is_kept = pl.col(_BLOCKED).is_not_null() & pl.col("has_result").fill_null(False) & stage.paid
+    kept, keys = keys.filter(is_kept), keys.filter(~is_kept)
+    blocked, left = keys.filter(pl.col(_BLOCKED).is_not_null()), keys.filter(pl.col(_BLOCKED).is_null())
+    unwanted = units.filter(~is_wanted).select(pl.col(stage.unit).alias(_UNIT))
+
+    def rows_of(names: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+        return _gathered(before, rows.join(names.select(by), on=by, how="semi", maintain_order="left")[_ROW])
+
+    plan = _Plan(
+        stage,
+        handle,
+        before,
+        units,
+        keys,
+        kept=pl.concat([rows_of(unwanted, [_UNIT]), rows_of(kept, _KEY)]),
+        standing=rows_of(left.filter(_STANDS), _KEY),
+        blocked=_blocked_rows(stage, shard, blocked, rows_of(blocked, _KEY), context),
+        pending=left.filter(~pl.col(_STANDS)),
+        ready={},
+        made_from={name: read.version() for name, read in handles.items()},
+    )
+    plan.take(staging.rows(stage, sizes))
     return plan
 
 
-def _stands(rows: list[Row], fingerprint: str, stage: Stage, context: Context, sizes: _Sizes) -> bool:
-    """Whether the rows were made from the same input, ended for good, and their files are there."""
-    if not rows or any(row["input_fingerprint"] != fingerprint for row in rows):
-        return False
-    if any(row["error_kind"] in ("transient", "blocked") or (row["error"] and context.retry_failed) for row in rows):
-        return False
-    return all(_file_is_there(row, stage, sizes) for row in rows)
+def _told(rows: pl.DataFrame, stage: Stage) -> pl.DataFrame:
+    """The rows' keys and places, and what tells whether they stand: joins of whole rows would take far longer."""
+    columns = ["input_fingerprint", "error", "error_kind", *(stage.file or ())]
+    return rows.select(*stage.keys(), *columns).with_row_index(_ROW)
 
 
-def _file_is_there(row: Row, stage: Stage, sizes: _Sizes) -> bool:
-    if stage.file is None or row["error"]:
-        return True
-    path, size = (row[column] for column in stage.file)
-    return path is None or sizes(path.rpartition("/")[0]).get(path) == size
+def _gathered(rows: pl.DataFrame, places: pl.Series) -> pl.DataFrame:
+    """The rows at ascending places; all of them without a copy."""
+    return rows if len(places) == rows.height else rows[places]
 
 
-def _take_finished(plan: _Plan, finished: Mapping[tuple[_Key, str], list[Row]]) -> None:
-    """Use rows computed before a conflict, where their input is still the same."""
-    remaining = []
-    for key in plan.pending:
-        rows = finished.get((key, plan.fingerprints[key]))
-        if rows is None:
-            remaining.append(key)
-        else:
-            plan.staged[key] = rows
-    plan.pending = remaining
+def _blocked(units: pl.DataFrame, stage: Stage) -> pl.DataFrame:
+    """Why each unit can't be computed; null where it can."""
+    reason = pl.col("blocked") if "blocked" in units.columns else pl.lit(None, pl.String)
+    return units.select(pl.col(stage.unit).alias(_UNIT), pl.when(reason != "").then(reason).alias(_BLOCKED))
+
+
+def _stands(rows: pl.DataFrame, stage: Stage, context: Context, sizes: _Sizes) -> pl.Series:
+    """Whether each row was made from its key's present input, ended for good, and its file is there."""
+    is_final = ~pl.col("error_kind").is_in(["transient", "blocked"]).fill_null(False)
+    if context.retry_failed:
+        is_final &= ~_HAS_ERROR
+    is_same = (pl.col("input_fingerprint") == pl.col(_FINGERPRINT)).fill_null(False)
+    stands = rows.select(is_same & is_final).to_series()
+    return stands if stage.file is None else stands & _files_are_there(rows, stage, sizes)
+
+
+def _files_are_there(rows: pl.DataFrame, stage: Stage, sizes: _Sizes) -> pl.Series:
+    if stage.file is None:
+        return pl.Series([True] * rows.height, dtype=pl.Boolean)
+    path, size = stage.file
+    named = rows.select(pl.when(~_HAS_ERROR).then(path), size).iter_rows()
+    there = (path is None or sizes(path.rpartition("/")[0]).get(path) == size for path, size in named)
+    return pl.Series(list(there), dtype=pl.Boolean)
 
 
 def _compute_pending(
@@ -306,24 +444,16 @@ def _compute_pending(
     compute: Compute,
     context: Context,
     staging: "Sequence[_Staging]",
-    finished: Mapping[str, dict[tuple[_Key, str], list[Row]]],
+    finished: Mapping[str, _Results],
 ) -> None:
-    wanted: dict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
-    values: dict[str, Row] = defaultdict(dict)
-    fingerprints: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
-    for plan in plans:
-        table = plan.stage.table.name
-        for unit, engine in plan.pending:
-            wanted[unit][table] = (*wanted[unit].get(table, ()), engine)
-            values[unit] |= plan.units[unit]
-            fingerprints[unit][table, engine] = plan.fingerprints[unit, engine]
-    if not wanted:
+    pending = Pending(shard, [plan.part() for plan in plans])
+    total = len(pending)
+    if not total:
         return
-    by_table = {plan.stage.table.name: (plan, area) for plan, area in zip(plans, staging, strict=True)}
-    outstanding = {(name, key) for name, (plan, _) in by_table.items() for key in plan.pending}
+    by_table = {plan.stage.table.name: (plan.stage, area) for plan, area in zip(plans, staging, strict=True)}
+    awaited = _Awaited(plans, total)
     batches: dict[str, list[Row]] = defaultdict(list)
     touched: set[str] = set()
-    left = Counter(unit for _, (unit, _) in outstanding)
     flushed = time.monotonic()
 
     def flush() -> None:
@@ -332,67 +462,114 @@ def _compute_pending(
         batches.clear()
         touched.clear()
 
-    context.progress(0, len(wanted))
+    context.progress(0, total)
     try:
-        for done in compute(
-            [Work(unit, shard, values[unit], wanted[unit], fingerprints[unit]) for unit in sorted(wanted)]
-        ):
+        for done in compute(pending):
+            if isinstance(done, pl.DataFrame):
+                (plan,) = plans
+                plan.computed.append(_complete_all(plan, shard, done, context))
+                awaited.have_come(done[plan.stage.unit].unique())
+                context.progress(total - awaited.units, total)
+                continue
             if isinstance(done.outcome, EngineUnavailable):
                 raise done.outcome
             name = done.table or plans[0].stage.table.name
             key = (done.unit, done.engine)
-            outstanding.remove((name, key))
-            plan, _ = by_table[name]
-            rows = _finish(plan, shard, key, done.outcome, context)
-            finished[name][key, plan.fingerprints[key]] = rows
+            before = awaited.units
+            fingerprint = awaited.has_come(name, key)
+            rows = _finish(by_table[name][0], shard, key, fingerprint, done.outcome, context)
+            finished[name][key, fingerprint] = rows
             batches[name] += rows
             touched.add(done.unit)
-            left[done.unit] -= 1
-            if not left[done.unit]:
-                del left[done.unit]
-                context.progress(len(wanted) - len(left), len(wanted))
+            if awaited.units < before:
+                context.progress(total - awaited.units, total)
             if len(touched) >= context.batch_units or time.monotonic() - flushed > context.batch_seconds:
                 flush()
                 flushed = time.monotonic()
     finally:
         flush()
-    for name, key in sorted(outstanding):
-        plan, _ = by_table[name]
+    for (name, key), fingerprint in awaited.rest():
         lost = TransientError("the computation ended without an answer for it; the next refresh tries again")
-        finished[name][key, plan.fingerprints[key]] = _finish(plan, shard, key, lost, context)
+        finished[name][key, fingerprint] = _finish(by_table[name][0], shard, key, fingerprint, lost, context)
 
 
-def _finish(plan: _Plan, shard: str, key: _Key, outcome: list[Row] | Exception, context: Context) -> list[Row]:
+class _Awaited:
+    """Keys without an answer yet, told apart only where answers come one by one. `units` is of how many units."""
+
+    def __init__(self, plans: Sequence[_Plan], units: int) -> None:
+        self._plans = plans
+        self._have_come: list[pl.Series] = []
+        self.units = units
+
+    def have_come(self, units: pl.Series) -> None:
+        """Answers for all these units, of a stage of one table without engines."""
+        self._have_come.append(units)
+        self.units -= len(units)
+
+    def has_come(self, table: str, key: _Key) -> str:
+        """An answer for one key; returns its fingerprint. Raises KeyError where none was awaited."""
+        fingerprint = self._keys.pop((table, key))
+        self._left[key[0]] -= 1
+        self.units -= not self._left[key[0]]
+        return fingerprint
+
+    def rest(self) -> list[tuple[tuple[str, _Key], str]]:
+        if not self.units:
+            return []
+        come = set(pl.concat(self._have_come)) if self._have_come else set()
+        return sorted(item for item in self._keys.items() if item[0][1][0] not in come)
+
+    @cached_property
+    def _keys(self) -> dict[tuple[str, _Key], str]:
+        return {
+            (plan.stage.table.name, (unit, engine)): fingerprint
+            for plan in self._plans
+            for unit, engine, fingerprint in plan.pending.select(*_KEY, _FINGERPRINT).iter_rows()
+        }
+
+    @cached_property
+    def _left(self) -> Counter[str]:
+        return Counter(unit for _, (unit, _) in self._keys)
+
+
+def _finish(
+    stage: Stage, shard: str, key: _Key, fingerprint: str, outcome: list[Row] | Exception, context: Context
+) -> list[Row]:
     if isinstance(outcome, list) and not outcome:
         outcome = InputError("nothing came out of it, and nothing was said to be wrong with it")
     if isinstance(outcome, list):
-        return [
-            _complete(plan.stage, shard, key, plan.units[key[0]], row, plan.fingerprints[key], context)
-            for row in outcome
-        ]
+        return [_complete(stage, shard, key, row, fingerprint, context) for row in outcome]
     kind = "input" if isinstance(outcome, InputError) else "transient"
     failure = {"error": one_line(str(outcome)) or type(outcome).__name__, "error_kind": kind}
-    return [_complete(plan.stage, shard, key, plan.units[key[0]], failure, plan.fingerprints[key], context)]
+    return [_complete(stage, shard, key, failure, fingerprint, context)]
 
 
-def _blocked_rows(
-    stage: Stage, shard: str, key: _Key, unit: Row, fingerprint: str, old: list[Row], context: Context
-) -> list[Row]:
-    if len(old) == 1 and old[0]["error_kind"] == "blocked" and old[0]["error"] == unit["blocked"]:
-        return old
-    reason = {"error": unit["blocked"], "error_kind": "blocked"}
-    return [_complete(stage, shard, key, unit, reason, fingerprint, context)]
+def _blocked_rows(stage: Stage, shard: str, blocked: pl.DataFrame, old: pl.DataFrame, context: Context) -> list[Row]:
+    """The rows of blocked keys, those that say so already left as they are."""
+    rows: dict[_Key, list[Row]] = defaultdict(list)
+    for row in old.to_dicts():
+        rows[stage.key_of(row)].append(row)
+    found = []
+    for unit, engine, fingerprint, reason in blocked.select(*_KEY, _FINGERPRINT, _BLOCKED).iter_rows():
+        there = rows[unit, engine]
+        if len(there) == 1 and there[0]["error_kind"] == "blocked" and there[0]["error"] == reason:
+            found += there
+        else:
+            said = {"error": reason, "error_kind": "blocked"}
+            found.append(_complete(stage, shard, (unit, engine), said, fingerprint, context))
+    return found
 
 
-def _complete(stage: Stage, shard: str, key: _Key, unit: Row, columns: Row, fingerprint: str, context: Context) -> Row:
-    """A row with every column of the table."""
-    unknown = set(columns) - set(stage.table.schema)
-    if unknown:
-        raise ValueError(f"{stage.table.name}: a row has columns that the table lacks: {sorted(unknown)}")
+def _own(row: Row, stage: Stage) -> Row:
+    return {name: row[name] for name in stage.table.schema}
+
+
+def _complete(stage: Stage, shard: str, key: _Key, columns: Row, fingerprint: str, context: Context) -> Row:
+    """A row with every column of the table; those that are carried come with the commit."""
+    _require_known(stage, columns)
     row: Row = dict.fromkeys(stage.table.schema)
     if "engine" in row and key[1]:
         row["engine"] = key[1]
-    row |= {name: unit[name] for name in stage.carried}
     row |= columns
     row |= {
         stage.unit: key[0],
@@ -404,28 +581,38 @@ def _complete(stage: Stage, shard: str, key: _Key, unit: Row, columns: Row, fing
     return row
 
 
-def _commit(
-    plan: _Plan, shard: str, context: Context, finished: Mapping[tuple[_Key, str], list[Row]], started: float
-) -> Report:
+def _complete_all(plan: _Plan, shard: str, rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """`_complete` for many units of a stage without engines."""
     stage = plan.stage
-    report = Report(stage.table.name, shard, inputs=len(plan.fingerprints), kept=len(plan.kept))
+    _require_known(stage, rows.columns)
+    fingerprints = plan.pending.select(pl.col(_UNIT).alias(stage.unit), input_fingerprint=_FINGERPRINT)
+    given = rows.join(fingerprints, on=stage.unit, how="left").with_columns(
+        shard=pl.lit(shard), run_id=pl.lit(context.run_id), computed_at=pl.lit(dt.datetime.now(dt.UTC))
+    )
+    return given.select(
+        (pl.col(name) if name in given.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in stage.table.schema.items()
+    )
+
+
+def _require_known(stage: Stage, columns: Iterable[str]) -> None:
+    if unknown := set(columns) - set(stage.table.schema):
+        raise ValueError(f"{stage.table.name}: a row has columns that the table lacks: {sorted(unknown)}")
+
+
+def _commit(plan: _Plan, shard: str, context: Context, finished: _Results, started: float) -> Report:
+    stage = plan.stage
+    rows = [*plan.blocked, *(row for result in _results(plan, finished) for row in result)]
+    made = pl.concat([pl.DataFrame(rows, schema=stage.table.schema, orient="row"), *plan.computed])
+    after = _sorted(_carried(pl.concat([plan.kept, plan.standing, made]), plan), stage.table)
+    report = Report(stage.table.name, shard, inputs=plan.keys.height, kept=plan.kept.height)
     report.made_from = plan.made_from
-    rows: list[Row] = list(plan.kept)
-    for key, fingerprint in plan.fingerprints.items():
-        if key in plan.blocked:
-            made, was_there = plan.blocked[key], False
-        elif key in plan.standing:
-            made, was_there = plan.standing[key], True
-        else:
-            made, was_there = plan.staged.get(key) or finished[key, fingerprint], False
-            report.recovered += key in plan.staged and (key, fingerprint) not in finished
-        rows += [_carry(stage, plan.units[key[0]], row) for row in made]
-        _count(report, key, made, was_there)
-    after = _frame(rows, stage.table)
+    report.recovered = sum(key not in finished for key in plan.ready)
+    _count(report, plan, made)
     report.rows = after.height
     report.removed = _removed(plan.before, after, stage.table)
     report.data_version = data_version(after, stage.table)
-    if after.equals(_sorted(plan.before, stage.table)):
+    if _are_equal(after, _sorted(plan.before, stage.table)):
         report.version = plan.handle.version()
     else:
         note = {
@@ -440,31 +627,56 @@ def _commit(
     return report
 
 
-def _count(report: Report, key: _Key, rows: list[Row], was_there: bool) -> None:
-    failed = next((row for row in rows if row["error"]), None)
-    name = f"{key[0]} ({key[1]})" if key[1] else key[0]
-    if failed is None:
-        report.reused += was_there
-        report.computed += not was_there
-    elif failed["error_kind"] == "blocked":
-        report.blocked += 1
-    else:
-        report.failed += 1
-        report.transient += failed["error_kind"] == "transient"
-        report.failures.append((name, failed["error"]))
+def _results(plan: _Plan, finished: _Results) -> Iterator[list[Row]]:
+    """The rows of each pending key that were ready or computed one by one."""
+    yield from plan.ready.values()
+    if finished:
+        for unit, engine, fingerprint in plan.pending.select(*_KEY, _FINGERPRINT).iter_rows():
+            if rows := finished.get(((unit, engine), fingerprint)):
+                yield rows
 
 
-def _carry(stage: Stage, unit: Row, row: Row) -> Row:
-    return {**row, **{name: unit[name] for name in stage.carried}}
+def _are_equal(after: pl.DataFrame, before: pl.DataFrame) -> bool:
+    """Rows made anew differ in their time, which takes far less to compare than all columns."""
+    return after["computed_at"].equals(before["computed_at"]) and after.equals(before)
 
 
-def _frame(rows: list[Row], table: Table) -> pl.DataFrame:
-    return _sorted(pl.DataFrame(rows, schema=table.schema, orient="row"), table)
+def _count(report: Report, plan: _Plan, made: pl.DataFrame) -> None:
+    columns = [*plan.stage.keys(), "error", "error_kind"]
+    there, new = plan.standing.select(columns), made.select(columns)
+    old_failures, new_failures = (
+        rows.filter(_HAS_ERROR).unique(_KEY, keep="first", maintain_order=True) for rows in (there, new)
+    )
+    standing = there.select(_KEY).n_unique() if there.height else 0
+    report.reused = standing - old_failures.height
+    report.computed = report.inputs - standing - new_failures.height
+    for unit, engine, error, kind in pl.concat([old_failures, new_failures]).sort(_UNIT).iter_rows():
+        if kind == "blocked":
+            report.blocked += 1
+        else:
+            report.failed += 1
+            report.transient += kind == "transient"
+            report.failures.append((f"{unit} ({engine})" if engine else unit, error))
+
+
+def _carried(rows: pl.DataFrame, plan: _Plan) -> pl.DataFrame:
+    """The rows with the carried columns of today."""
+    stage = plan.stage
+    if not stage.carried:
+        return rows
+    today = plan.units.select(stage.unit, *stage.carried)
+    return rows.drop(stage.carried).join(today, on=stage.unit, how="left").select(rows.columns)
 
 
 def _sorted(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
     """By key; rows without one hold an error and are told apart by what they were made from."""
-    return rows.sort(*table.key, "input_fingerprint", nulls_last=True)
+    return _in_order(rows, *table.key, "input_fingerprint")
+
+
+def _in_order(rows: pl.DataFrame, *columns: str) -> pl.DataFrame:
+    """Sorted by the columns; rows that are so already, as tables are stored, without a copy."""
+    order = rows.select(pl.arg_sort_by(columns, nulls_last=True)).to_series()
+    return rows if order.is_sorted() else rows[order]
 
 
 def _removed(before: pl.DataFrame, after: pl.DataFrame, table: Table) -> int:
@@ -474,13 +686,30 @@ def _removed(before: pl.DataFrame, after: pl.DataFrame, table: Table) -> int:
 
 
 def data_version(rows: pl.DataFrame, table: Table) -> str:
-    """16 hex digits naming the rows, bookkeeping aside: equal for equal results."""
-    data = rows.select(table.data_columns).iter_rows(named=True)
-    return _digest(sorted(_digest(row) for row in data))[:16]
+    """16 hex digits naming the rows in any order, bookkeeping aside: equal for equal results."""
+    data = rows.select(table.data_columns)
+    plain = [name for name, dtype in data.schema.items() if not dtype.is_nested() and name not in table.key]
+    return frame_digest(_in_order(data, *table.key, *plain))[:16]
 
 
-def _digest(value: Any) -> str:
-    return hashlib.sha256(_as_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+def rows_sha256(rows: pl.DataFrame) -> str:
+    """SHA-256, in hex, of the JSON array of the sorted SHA-256 of each row's own JSON array."""
+    return _sha256(_as_json(sorted(_sha256_of(json_arrays(rows, _plain).to_list()))))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _sha256_of(texts: Iterable[str], before: str = "", after: str = "", digits: int = 64) -> list[str]:
+    """Of each text with what stands before and after it."""
+    begun, end = hashlib.sha256(before.encode("utf-8", "surrogatepass")), after.encode()
+    found = []
+    for text in texts:
+        digest = begun.copy()
+        digest.update(text.encode() + end)
+        found.append(digest.hexdigest()[:digits])
+    return found
 
 
 def _as_json(value: Any) -> str:
@@ -517,26 +746,31 @@ class _Staging:
         self._files.write(name, buffer.getvalue())
         self._mine.append(name)
 
-    def rows(self, stage: Stage, sizes: _Sizes) -> dict[tuple[_Key, str], list[Row]]:
+    def rows(self, stage: Stage, sizes: _Sizes) -> _Results:
         """Results by unit, engine and fingerprint; failures aren't taken over, they are tried again."""
-        found: dict[tuple[_Key, str], list[Row]] = {}
+        found: _Results = {}
         for name, rows in self._read():
             if name not in self._mine:
                 self._mine.append(name)
-            groups: dict[tuple[_Key, str], list[Row]] = defaultdict(list)
-            for row in rows:
-                groups[stage.key_of(row), row["input_fingerprint"]].append(row)
-            for key, group in groups.items():
-                if all(row["error"] is None and _file_is_there(row, stage, sizes) for row in group):
-                    found[key] = group
+            if rows is None:
+                continue
+            is_good = ~rows.select(_HAS_ERROR).to_series() & _files_are_there(rows, stage, sizes)
+            groups: _Results = defaultdict(list)
+            bad = set()
+            for row, good in zip(rows.with_columns(*stage.keys()).to_dicts(), is_good, strict=True):
+                name_of = (row[_UNIT], row[_ENGINE]), row["input_fingerprint"]
+                groups[name_of].append(_own(row, stage))
+                if not good:
+                    bad.add(name_of)
+            found |= {name: group for name, group in groups.items() if name not in bad}
         return found
 
-    def _read(self) -> Iterator[tuple[str, list[Row]]]:
+    def _read(self) -> Iterator[tuple[str, pl.DataFrame | None]]:
         for name in self._files.listing(self._folder):
-            rows: list[Row] = []
+            rows: pl.DataFrame | None = None
             with suppress(FileNotFoundError, pl.exceptions.PolarsError):  # committed by another run, or damaged
                 frame = pl.read_parquet(io.BytesIO(self._files.read(name)))
-                rows = frame.to_dicts() if frame.schema == self._table.schema else []
+                rows = frame if frame.schema == self._table.schema else None
             yield name, rows
 
     def renew(self) -> None:

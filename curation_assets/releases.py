@@ -13,7 +13,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from curation_assets.tables import TABLES, TRAINING_SET
 from resources.delta_store import DeltaStore
-from resources.errors import InputError
+from resources.errors import InputError, Unknown
 
 Release = dict[str, Any]
 PARTITION = "releases"  # the one partition of the table
@@ -103,7 +103,10 @@ def all_releases(store: DeltaStore) -> list[Release]:
 
 
 def find_release(store: DeltaStore, name: str) -> Release:
-    """The release of that name, of a name that begins so, or the newest for `latest`. Raises InputError."""
+    """The release of that name, of a name that begins so, or the newest for `latest`.
+
+    Raises Unknown, InputError where there is none yet.
+    """
     releases = all_releases(store)
     if not releases:
         raise InputError("there is no release yet; `reelhouse run` makes one")
@@ -114,7 +117,14 @@ def find_release(store: DeltaStore, name: str) -> Release:
     if len(found) == 1:
         return found[0]
     what = "several releases begin so" if found else "no such release"
-    raise InputError(f"{name}: {what}; there are {', '.join(release['release'] for release in releases)}")
+    raise Unknown(f"{name}: {what}; there are {', '.join(release['release'] for release in releases)}")
+
+
+def release_before(store: DeltaStore, release: Release) -> Release | None:
+    """The one made before it."""
+    releases = all_releases(store)
+    position = [each["release"] for each in releases].index(release["release"])
+    return releases[position - 1] if position else None
 
 
 def report_path(release: str) -> str:

@@ -14,12 +14,6 @@ from dagster._core.storage.runs import SqlRunStorage
 from dagster_shared.serdes import serialize_value
 
 SQLITE = "sqlite"
-UNFINISHED = (
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.CANCELING,
-)
 
 
 def runs_quoting(instance: dg.DagsterInstance, needles: Sequence[bytes]) -> tuple[list[str], list[str]]:
@@ -29,7 +23,7 @@ def runs_quoting(instance: dg.DagsterInstance, needles: Sequence[bytes]) -> tupl
     by_events = _runs_by_events(instance, runs, needles)
     for run in runs:
         text = json.dumps(dict(run.run_config), default=str) + json.dumps(dict(run.tags))
-        if run.status in UNFINISHED:
+        if not run.is_finished:
             under_way.append(run.run_id)
         elif run.run_id in by_events or any(needle in text.encode() for needle in needles):
             ended.append(run.run_id)
@@ -85,8 +79,8 @@ def _any_contains(columns: Iterable["sql.ColumnElement[str]"], needles: Sequence
 
 
 def _file_quotes(path: Path, needles: Sequence[bytes]) -> bool:
-    if _contains(path, needles) and path.suffix == ".db":
-        with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=30)) as database:
+    if _contains(path, needles) and path.suffix in (".db", ".db-wal"):
+        with suppress(sqlite3.Error), closing(sqlite3.connect(path.with_suffix(".db"), timeout=30)) as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             database.execute("VACUUM")
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -125,6 +125,9 @@ class Cuts(Section):
     transnetv2_threshold: Annotated[Share, Unit("probability")] = Field(
         0.5, description="of a cut, above which it is one"
     )
+    stretch_frames: Annotated[int, Unit("frames")] = execution(
+        3000, ge=1, description="longer videos are read in stretches of about this, by several workers at once"
+    )
 
 
 class Clips(Section):
@@ -624,6 +627,9 @@ class ClipFiles(Section):
     audio: Literal["aac", "none"] = Field("aac", description="codec of the source's sound; none: left out")
     audio_bitrate_kbps: int = Field(128, ge=8, le=512, description="of the sound")
     min_psnr_db: float = Field(18.0, ge=0, description="first and last frame against the source; below: failed")
+    copy_where_exact: bool = added(
+        False, description="take the picture as it is stored where that is exactly the span's frames, else encode it"
+    )
 
 
 class Trainer(Section):

@@ -1,7 +1,6 @@
 """How far each shard is: what its tables hold, what failed, what is missing or out of date, and its last run."""
 
 import datetime as dt
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -49,32 +48,34 @@ class ShardStatus:
 
 def shard_statuses(stages: Sequence[Stage], tables: TablesAt) -> list[ShardStatus]:
     """Every shard, by name; without its last run."""
-    found: defaultdict[str, ShardStatus] = defaultdict(lambda: ShardStatus(""))
+    found: dict[str, ShardStatus] = {}
+
+    def of(shard: str) -> ShardStatus:
+        return found.setdefault(shard, ShardStatus(shard))
+
     is_clip = pl.col("clip_id").is_not_null() & pl.col("dropped").is_null()
     for shard, count in _count(tables, "source_files", ~pl.col("missing"), pl.col("video_id").n_unique()).items():
-        found[shard].videos = count
+        of(shard).videos = count
     for name, table, which in (
         ("clips", "clips", is_clip),
         ("selected", "clip_selection", pl.col("selected")),
         ("samples", "training_manifest", pl.col("error").is_null()),
     ):
         for shard, count in _count(tables, table, which).items():
-            setattr(found[shard], name, count)
+            setattr(of(shard), name, count)
     for table in ("source_files", *(stage.table.name for stage in stages)):
         failed = has_failed(TABLES[table], (*KINDS, BLOCKED))
         rows = tables.scan(table).filter(failed).group_by("shard", "error_kind").len().collect()
         for shard, kind, count in rows.iter_rows():
             if kind == BLOCKED:
-                found[shard].blocked += count
+                of(shard).blocked += count
             else:
-                found[shard].failed[kind] += count
+                of(shard).failed[kind] += count
     for gap in find_gaps(stages, tables, all_rows=False):
         if gap["kind"] == MISSING:
-            found[gap["shard"]].missing[gap["table"]] = gap["count"]
+            of(gap["shard"]).missing[gap["table"]] = gap["count"]
         elif gap["kind"] == OUT_OF_DATE:
-            found[gap["shard"]].out_of_date.append(gap["table"])
-    for shard, status in found.items():
-        status.shard = shard
+            of(gap["shard"]).out_of_date.append(gap["table"])
     return sorted(found.values(), key=lambda status: status.shard)
 
 

@@ -7,22 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+import polars as pl
 from dagster_shared.record import replace
 
 from curation_assets.checks import check_results, check_specs
 from curation_assets.engines import GPU, pool_of
 from curation_assets.home import open_home
-from curation_assets.lineage import telling
+from curation_assets.lineage import telling, told_by
 from curation_assets.progress import TERMINAL, Progress
-from curation_assets.refresh import Context, Done, Report, Stage, Work, refresh
+from curation_assets.refresh import Context, Done, Pending, Report, Stage, refresh
 from curation_assets.settings import NAME, Settings, settings_hash
 from curation_assets.step_pods import pod_tags
 from curation_assets.tables import Table
 from curation_assets.tools import Tools
-from curation_assets.views.definition import column_lineage, column_schema, told_by
+from curation_assets.views.definition import column_lineage, column_schema
 from curation_assets.views.metadata import Refreshed
 from resources.delta_store import DeltaStore
-from resources.errors import EngineUnavailable, Need, TransientError
+from resources.errors import EngineUnavailable, InputError, Need, TransientError
 from resources.files import Files
 from resources.text import one_line
 
@@ -33,7 +34,7 @@ RETRY_TAG = "reelhouse/retry_failed"
 DATA_VERSION_TAG = "dagster/data_version"
 NAME_CHARACTERS = 120
 
-ComputeWith = Callable[[list[Work], Tools], Iterable[Done]]
+ComputeWith = Callable[[Pending, Tools], Iterable[Done | pl.DataFrame]]
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def explaining(step: str) -> Iterator[None]:
     """Turn what stops a whole step into a failure that says in one line what happened and what to do."""
     try:
         yield
-    except (EngineUnavailable, TransientError) as failure:
+    except (EngineUnavailable, InputError, TransientError) as failure:
         raise dg.Failure(one_line(f"{step}: {failure}"), allow_retries=False) from failure
     except OSError as failure:
         raise dg.Failure(
@@ -254,7 +255,8 @@ def _result(
     )
 
 
-def last_materialization(instance: dg.DagsterInstance, asset: str, shard: str) -> dg.AssetMaterialization | None:
-    of_shard = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[shard])
+def last_materialization(instance: dg.DagsterInstance, asset: str, shard: str | None) -> dg.AssetMaterialization | None:
+    """Of the shard; of any or none where `shard` is null."""
+    of_shard = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[shard] if shard else None)
     records = instance.fetch_materializations(of_shard, limit=1).records
     return records[0].asset_materialization if records else None

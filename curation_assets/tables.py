@@ -367,7 +367,7 @@ CLIP_FILES = Table(
         "file_size_bytes": note(pl.Int64, "bytes"),
         "width": col(pl.Int64, "px, upright, square pixels, even where the pixel format needs it"),
         "height": col(pl.Int64, "px"),
-        "frame_count": col(pl.Int64, "frames, decoded and counted"),
+        "frame_count": col(pl.Int64, "frames, counted in the file"),
         "duration_s": col(pl.Float64, "s"),
         "frames_per_s": col(pl.Float64, "frame_count / duration_s; null for an image"),
         "video_codec": col(pl.String, "codec of the file; of an image its format"),

@@ -22,7 +22,7 @@ from curation_assets.refresh import data_version
 from curation_assets.releases import PARTITION as RELEASES
 from curation_assets.releases import all_releases
 from curation_assets.run_records import runs_quoting, still_quoting
-from curation_assets.stage_asset import DATA_VERSION_TAG
+from curation_assets.stage_asset import DATA_VERSION_TAG, last_materialization
 from curation_assets.tables import SOURCE_FILES, TABLES, TRAINING_SET, Table
 from curation_assets.trace import holds
 from resources.delta_redaction import Holds, held_in, redact, redact_files
@@ -247,8 +247,7 @@ def _tell(instance: dg.DagsterInstance, home: OpenHome, table: Table, shard: str
     except TableNotFoundError:
         return
     rows = home.store.read(handle, table.schema.names(), shard)
-    newest = instance.fetch_materializations(dg.AssetRecordsFilter(key, asset_partitions=[shard] if shard else None), 1)
-    made = newest.records[0].asset_materialization if newest.records else None
+    made = last_materialization(instance, table.name, shard)
     tags = dict((made.tags or {}) if made else {})
     instance.report_runless_asset_event(
         dg.AssetMaterialization(

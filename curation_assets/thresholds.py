@@ -8,19 +8,20 @@ from typing import Any
 import yaml
 
 from curation_assets.field_help import field_help
-from curation_assets.settings import Settings, SettingsError, load_settings, parse_settings, settings_document
+from curation_assets.settings import Settings, SettingsError, parse_settings, settings_document
 
 SECTIONS = ("selection", "sample_selection")
 _CLOSEST = 3
 
 
-def with_thresholds(given: Sequence[str], file: str | None = None) -> tuple[Settings, dict[str, Any]]:
-    """The file's settings with those thresholds, and the part of a settings file that would set them so.
+def with_thresholds(
+    settings: Settings, given: Sequence[str], file: str | None = None
+) -> tuple[Settings, dict[str, Any]]:
+    """The file's `settings` with those thresholds, and the part of a settings file that would set them so.
 
     Each is `KEY=VALUE`; the value is YAML, and `null` takes a bound away. A key may leave out parts that follow from
     the engines that are on: `selection.motion.max` is `selection.motion.dis.max`. Raises SettingsError.
     """
-    settings = load_settings(file)
     part: dict[str, Any] = {}
     for text in given:
         key, equals, value = text.partition("=")

@@ -7,7 +7,7 @@ from functools import cache
 
 from curation_assets.refresh import NO_ENGINE, Done, Row, Work
 from curation_assets.settings import Execution, Settings
-from resources.calls import Call, as_rows, result_of, run_call
+from resources.calls import Call, Split, as_rows, result_of, rows_of
 from resources.devices import release_memory
 from resources.errors import InputError
 from resources.files import Files
@@ -34,15 +34,16 @@ class Tools:
 
     def rows_in_workers(
         self,
-        function: Callable[..., Row | list[Row]],
+        function: Callable[..., Row | list[Row] | Split],
         work: Iterable[Work],
         arguments: Callable[[Work, str], Row],
         without: Collection[str] = (),
     ) -> Iterator[Done]:
         """Run a top-level `function` in the workers, once for each unit and engine wanted but those of `without`.
 
-        `arguments` makes its keyword arguments from the unit and the engine. The function's module must not import
-        Dagster, which would slow the start of every worker.
+        `arguments` makes its keyword arguments from the unit and the engine. What it answers with a `Split` is then
+        done in parts; when one fails, so does the unit. The function's module must not import Dagster, which would
+        slow the start of every worker.
         """
         calls = [
             Call(unit.unit, engine, function, arguments(unit, engine))
@@ -50,7 +51,7 @@ class Tools:
             for engine in unit.engines
             if engine not in without
         ]
-        for call, outcome in self.pool.map(run_call, calls):
+        for call, outcome in rows_of(self.pool.map, calls):
             yield Done(call.unit, outcome, call.engine)
 
     def rows_in_batches(

@@ -7,11 +7,10 @@ from typing import Any
 import polars as pl
 from deltalake.exceptions import DeltaError
 
-from curation_assets.filters import Filter
+from curation_assets.filters import slot_of, unit_of
 from curation_assets.home import OpenHome
 from curation_assets.lookup import Item, rows_of
 from curation_assets.releases import all_releases, versions_of
-from curation_assets.settings import Bound
 from curation_assets.tables import TABLES, TAKEDOWNS, TRAINING_MANIFEST
 
 Row = dict[str, Any]
@@ -111,11 +110,10 @@ def _scores(found: dict[str, list[Row]]) -> Iterator[Row]:
     read = set()
     for decision in DECISIONS:
         for measured in (measured for row in found[decision] for measured in row["measurements"] or ()):
-            slot = f"{measured['filter']}_scores"
-            key = (slot if slot in TABLES else "technical_scores", measured["engine"])
+            name, engine = measured["filter"], measured["engine"]
+            key = (f"{slot_of(name)}_scores", engine)
             read.add(key)
-            unit = Filter(measured["filter"], key[0], "", measured["engine"], Bound()).unit
-            yield {**measured, "table": key[0], **_measured_by(rows.get(key), unit)}
+            yield {**measured, "table": key[0], **_measured_by(rows.get(key), unit_of(name, engine))}
     for (table, engine), row in rows.items():
         if (table, engine) not in read:
             unbound: Row = dict.fromkeys(("min", "max", "margin", "passed"))

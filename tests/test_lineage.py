@@ -3,9 +3,7 @@
 import gzip
 import json
 import logging
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ from curation_assets.refresh import Context, refresh
 from curation_assets.settings import Lineage
 from curation_assets.tables import FRAMES, MOTION_SCORES
 from resources.errors import EngineUnavailable
+from tests.http_server import JsonHandler, serving
 from tests.toy_stages import SHARD, Home, frames, motion, put, some_videos
 
 RUN = "0b5f6e4e-2f0c-4f3e-9d7a-0d5f3c2b1a00"
@@ -26,25 +25,18 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """The events that reach the server OPENLINEAGE_URL names."""
     events: list[dict[str, Any]] = []
 
-    class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Receiver(JsonHandler):
+        def do_POST(self) -> None:  # noqa: N802
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
             events.append(json.loads(body))
-            self.send_response(201)
-            self.end_headers()
+            self.reply(201, b"")
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("OPENLINEAGE_URL", f"http://127.0.0.1:{server.server_port}")
-    lineage._client.cache_clear()
-    yield events
-    server.shutdown()
-    server.server_close()
+    with serving(Receiver) as url:
+        monkeypatch.setenv("OPENLINEAGE_URL", url)
+        lineage._client.cache_clear()
+        yield events
 
 
 @pytest.fixture

@@ -218,9 +218,6 @@ OTHER_VALUES: dict[str, Any] = {
     "motion.engines": ["farneback"],
     "semantic.engines": ["clip_b32"],
     "aesthetic.engines": ["laion_v2"],
-    "alignment.engines": [],
-    "text.engines": [],
-    "technical.engines": [],
     "tiers": [{"name": "broad"}],
 }
 
@@ -232,7 +229,7 @@ def _another(key: str) -> Any:
         return OTHER_VALUES[key]
     if key.endswith((".device", "_md5")):
         return "cpu" if key.endswith(".device") else "0" * 32
-    if key.endswith(".media_types"):
+    if key.endswith((".media_types", ".engines")):
         return []
     annotation = FIELDS[key].annotation
     if get_origin(annotation) is Literal:

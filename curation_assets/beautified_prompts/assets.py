@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -119,7 +119,7 @@ def _beautified_prompts(settings: Settings) -> StageAsset:
     )
 
     @stage_asset(stage, settings, group=GROUP, kinds={"openai"}, partitions=PROMPT_FILES)
-    def beautified_prompts(work: list[Work], tools: Tools) -> Iterable[Done]:
+    def beautified_prompts(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
         """A language model's detailed version of each prompt, in the style of the training captions."""
         if section.engine == "off":
             return tools.rows_here(lambda unit: unchanged(unit["prompt"]), work)
@@ -140,7 +140,7 @@ def _settings(section: Beautifying) -> dict[str, Any]:
     return writer_settings(beautifier, named) | served_by(section)
 
 
-def _beautify(work: list[Work], section: Beautifying, tools: Tools) -> Iterator[Done]:
+def _beautify(work: Sequence[Work], section: Beautifying, tools: Tools) -> Iterator[Done]:
     """Ask once for a text that the file holds several times."""
     with_text: dict[str, list[Work]] = defaultdict(list)
     for unit in work:

@@ -1,6 +1,8 @@
 """`captions`, `rewritten_captions` and `alignment_scores` of the selected clips."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
@@ -71,7 +73,7 @@ def _captions(settings: Settings) -> StageAsset:
     needs = [CLASSIFIER_NEED] if facts else [*writer_needs(settings.captions, "captions"), _tokenizer(settings)]
 
     @stage_asset(stage, settings, group=GROUP, kinds={"python" if facts else "openai"}, needs=needs)
-    def captions(work: list[Work], tools: Tools) -> Iterable[Done]:
+    def captions(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
         """By engine `facts` a sentence of measured facts, marked as such; by `chat` what a vision model says."""
         if facts:
             return tools.rows_in_workers(
@@ -126,7 +128,7 @@ def _tokenizer(settings: Settings) -> Need:
     return partial(token_counter, settings.training_set.trainer.tokenizer)
 
 
-def _chat_captions(work: list[Work], tools: Tools) -> Iterator[Done]:
+def _chat_captions(work: Sequence[Work], tools: Tools) -> Iterator[Done]:
     section = tools.settings.captions
     sent = {"images": section.frame_count} if section.send == "frames" else {"images": 1, "videos": 1}
     with language_model(section, "captions", tools.say, **sent) as (client, revision):
@@ -134,7 +136,7 @@ def _chat_captions(work: list[Work], tools: Tools) -> Iterator[Done]:
         yield from _captions_of(work, tools, client, revision)
 
 
-def _captions_of(work: list[Work], tools: Tools, client: ChatClient, revision: str) -> Iterator[Done]:
+def _captions_of(work: Sequence[Work], tools: Tools, client: ChatClient, revision: str) -> Iterator[Done]:
     section = tools.settings.captions
     captioner = Captioner(
         model=client.model,
@@ -186,7 +188,7 @@ def _rewritten_captions(settings: Settings) -> StageAsset:
         needs = [*writer_needs(section, "rewriting"), _tokenizer(settings), sentence_encoder_identity]
 
     @stage_asset(stage, settings, group=GROUP, kinds={"openai"}, needs=needs)
-    def rewritten_captions(work: list[Work], tools: Tools) -> Iterable[Done]:
+    def rewritten_captions(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
         """A language model's version of the caption; answers that drift from it are refused and asked again."""
         if section.engine == "off":
             return tools.rows_here(lambda clip: unchanged(clip["clip_id"], clip["caption"]), work)
@@ -211,17 +213,18 @@ def _rewriting_settings(settings: Settings) -> dict[str, Any]:
     return {**writer_settings(rewriter, named), **served_by(section), "encoder": encoder, **counted_by}
 
 
-def _rewrite(work: list[Work], tools: Tools) -> Iterator[Done]:
+def _rewrite(work: Sequence[Work], tools: Tools) -> Iterator[Done]:
     section = tools.settings.rewriting
     count_tokens = token_counter(tools.settings.training_set.trainer.tokenizer)
-    encoder = open_sentence_encoder()
-    with language_model(section, "rewriting", tools.say) as (client, revision):
-        client.check()
-        rewriter = rewriter_of(section, client.model, revision)
-        units = ({"clip_id": unit.unit, "caption": unit.values["caption"]} for unit in work)
-        why = f"no answer of {section.max_attempts} could stand for the caption; `last_answer` holds the last one"
-        for clip_id, outcome in rewrite_captions(units, client, encoder, rewriter, count_tokens):
-            yield Done(clip_id, explained(outcome, why))
+    with ThreadPoolExecutor(1) as beside:
+        opening = beside.submit(copy_context().run, open_sentence_encoder)  # while the server starts
+        with language_model(section, "rewriting", tools.say) as (client, revision):
+            client.check()
+            rewriter = rewriter_of(section, client.model, revision)
+            units = ({"clip_id": unit.unit, "caption": unit.values["caption"]} for unit in work)
+            why = f"no answer of {section.max_attempts} could stand for the caption; `last_answer` holds the last one"
+            for clip_id, outcome in rewrite_captions(units, client, opening.result(), rewriter, count_tokens):
+                yield Done(clip_id, explained(outcome, why))
 
 
 def _alignment_scores(settings: Settings) -> StageAsset:
@@ -258,7 +261,7 @@ def _alignment_scores(settings: Settings) -> StageAsset:
     needs = engine_needs(stage.engines, networks, [CLASSIFIER_NEED, sentence_encoder_identity])
 
     @stage_asset(stage, settings, group=GROUP, kinds={"pytorch"}, needs=needs)
-    def alignment_scores(work: list[Work], tools: Tools) -> Iterable[Done]:
+    def alignment_scores(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
         """How well the final caption fits the pictures."""
 
         def picture_and_text(unit: Work) -> Row:

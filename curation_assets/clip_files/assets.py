@@ -1,17 +1,20 @@
 """`clip_files`: the clips of the manifest, encoded; of images copies. Nothing is encoded that was dropped."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from curation_assets.clip_files.storing import encode_and_store
-from curation_assets.refresh import NO_ENGINE, Done, Row, Stage, Work, blocked_by
+from curation_assets.clip_files.storing import ClipEncoder, FileTask
+from curation_assets.refresh import NO_ENGINE, Done, Stage, Work, blocked_by
 from curation_assets.settings import Settings, result_settings
 from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import CLIP_FILES
 from curation_assets.tools import Tools
-from curation_assets.units import READING, SPAN, Frames, clips_with_source, selected_clips
+from curation_assets.units import READING, SPAN, Frames, clips_with_source, in_runs, selected_clips
 from resources.ffmpeg import Limits
+from resources.runs import map_runs
+
+PIXELS_AT_ONCE = 4 * 1920 * 1080  # four encoders of 1080p, or one of 4K, in memory
 
 
 def clip_file_assets(settings: Settings) -> list[StageAsset]:
@@ -35,25 +38,22 @@ def clip_file_assets(settings: Settings) -> list[StageAsset]:
     )
 
     @stage_asset(stage, settings, group="6_training_set", kinds={"ffmpeg"})
-    def clip_files(work: list[Work], tools: Tools) -> Iterable[Done]:
+    def clip_files(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
         """Encodes exactly the frames of each span and compares the first and last with the source. Copies images."""
         execution = tools.settings.execution
         limits = Limits(execution.item_timeout_s, execution.item_memory_bytes)
 
-        def arguments(unit: Work, _: str) -> Row:
-            made_of = unit.fingerprints[CLIP_FILES.name, NO_ENGINE][:8]
-            path = f"clips/{unit.shard}/{unit.unit}-{made_of}.mp4"
-            return {
-                "clip": unit.values,
-                "file_path": path,
-                "files": tools.files,
-                "settings": tools.settings.clip_files,
-                "limits": limits,
-            }
-
-        return tools.rows_in_workers(encode_and_store, work, arguments)
+        encoder = ClipEncoder(tools.files, tools.settings.clip_files, limits)
+        runs = [[file_task(unit) for unit in run] for run in in_runs(work, PIXELS_AT_ONCE)]
+        for task, outcome in map_runs(tools.pool, encoder, runs):
+            yield Done(task.clip["clip_id"], outcome if isinstance(outcome, Exception) else [outcome])
 
     return [clip_files]
+
+
+def file_task(unit: Work) -> FileTask:
+    made_of = unit.fingerprints[CLIP_FILES.name, NO_ENGINE][:8]
+    return FileTask(unit.values, f"clips/{unit.shard}/{unit.unit}-{made_of}.mp4")
 
 
 def chosen_clips(reads: Frames) -> pl.DataFrame:

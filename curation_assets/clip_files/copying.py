@@ -9,7 +9,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from curation_assets.clip_files.encoding import MAX_PSNR_DB
+from curation_assets.clip_files.checking import MAX_PSNR_DB
 from resources.errors import TransientError
 from resources.files import Files
 from resources.image_metadata import without_metadata

@@ -1,13 +1,15 @@
 """Hard cuts by change of content relative to the neighbouring frames, which lets fast camera motion pass."""
 
-from collections.abc import Iterator
+from dataclasses import replace
 
-from curation_assets.clips.pyscenedetect import run_detector
+from curation_assets.clips.content import CONTENT
+from curation_assets.clips.detector import Scored
+from curation_assets.clips.pyscenedetect import cuts_by
 from curation_assets.settings import Cuts
-from resources.media import Frame, VideoSource
+from resources.media import VideoSource
 
 
-def find_cuts(source: VideoSource, frames: Iterator[Frame], cuts: Cuts) -> list[int]:
+def find_cuts(video: Scored, source: VideoSource, cuts: Cuts) -> list[int]:
     """Frames whose mean HSV difference is `adaptive_threshold` times that of the frames around them."""
     from scenedetect import AdaptiveDetector
 
@@ -17,4 +19,7 @@ def find_cuts(source: VideoSource, frames: Iterator[Frame], cuts: Cuts) -> list[
         window_width=cuts.adaptive_window_frames,
         min_content_val=cuts.adaptive_min_content,
     )
-    return run_detector(detector, source, frames)
+    return cuts_by(detector, video, source)
+
+
+ADAPTIVE = replace(CONTENT, cuts=find_cuts)

@@ -1,10 +1,10 @@
 """`scenes`: the shots of each video, from one full decode. `clips`: the spans they are cut into."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 
-from curation_assets.clips.detection import detect_scenes
+from curation_assets.clips.detection import detect_or_split
 from curation_assets.clips.spans import cut_spans
 from curation_assets.clips.transnetv2 import weights_file
 from curation_assets.refresh import Done, Row, Stage, Work, blocked_by
@@ -38,7 +38,7 @@ def detector_settings(cuts: Cuts) -> Row:
 
 def probed_videos(reads: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     return reads["raw_videos"].select(
-        "video_id", "source_uri", *READING, blocked_by("raw_videos"), wanted=~pl.col("missing")
+        "video_id", "source_uri", "frame_count", *READING, blocked_by("raw_videos"), wanted=~pl.col("missing")
     )
 
 
@@ -46,25 +46,26 @@ def scene_assets(settings: Settings) -> list[StageAsset]:
     stage = Stage(
         SCENES,
         unit="video_id",
-        reads={"raw_videos": ["video_id", "source_uri", "missing", *READING]},
+        reads={"raw_videos": ["video_id", "source_uri", "missing", "frame_count", *READING]},
         units=probed_videos,
-        version="1",
+        version="2",
         effort="decode",
         settings=detector_settings(settings.cuts),
-        not_data=frozenset({"source_uri"}),
+        not_data=frozenset({"source_uri", "frame_count"}),
     )
 
     needs = [weights_file] if settings.cuts.detector == "transnetv2" else []
 
     @stage_asset(stage, settings, group=GROUP, kinds={"ffmpeg"}, needs=needs)
-    def scenes(work: list[Work], tools: Tools) -> Iterable[Done]:
+    def scenes(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
         """Decodes each video once and finds its cuts; a video without a cut is one scene."""
 
         def arguments(unit: Work, _: str) -> Row:
             source = VideoSource.from_row(unit.values)
-            return {"source": source, "video_id": unit.unit, "cuts": tools.settings.cuts}
+            frame_count = unit.values["frame_count"]
+            return {"source": source, "video_id": unit.unit, "cuts": tools.settings.cuts, "frame_count": frame_count}
 
-        return tools.rows_in_workers(detect_scenes, work, arguments)
+        return tools.rows_in_workers(detect_or_split, work, arguments)
 
     return [scenes]
 
@@ -94,7 +95,7 @@ def clip_assets(settings: Settings) -> list[StageAsset]:
     )
 
     @stage_asset(stage, settings, group=GROUP, kinds={"polars"})
-    def clips(work: list[Work], tools: Tools) -> Iterable[Done]:
+    def clips(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
         """Cuts scenes into spans of allowed length, by arithmetic; what is dropped says why."""
         rules = tools.settings.clips
         return tools.rows_here(lambda video: cut_spans(video, video["scenes"], rules), work)

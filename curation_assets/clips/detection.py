@@ -1,60 +1,162 @@
-"""Shot boundaries of a video from one full decode."""
+"""Shot boundaries of a video from one full decode, of a long one in stretches side by side."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice, pairwise
 
-from curation_assets.clips import adaptive, content, threshold, transnetv2
+from curation_assets.clips.adaptive import ADAPTIVE
+from curation_assets.clips.content import CONTENT
+from curation_assets.clips.detector import Detector, Scored
+from curation_assets.clips.threshold import THRESHOLD
+from curation_assets.clips.transnetv2 import TRANSNETV2
 from curation_assets.settings import Cuts
-from resources.media import Frame, VideoSource, read_frames
+from resources.calls import Row, Split
+from resources.errors import InputError
+from resources.media import Frame, VideoSource, read_frames, shown_packets
+from resources.object_store import is_url
 from resources.timestamps import Timeline
 
-
-def _find_none(source: VideoSource, frames: Iterator[Frame], cuts: Cuts) -> list[int]:
-    for _ in frames:
-        pass
-    return []
-
-
-DETECTORS: Mapping[str, Callable[[VideoSource, Iterator[Frame], Cuts], list[int]]] = {
-    "content": content.find_cuts,
-    "adaptive": adaptive.find_cuts,
-    "threshold": threshold.find_cuts,
-    "transnetv2": transnetv2.find_cuts,
-    "none": _find_none,
+DETECTORS: Mapping[str, Detector] = {
+    "content": CONTENT,
+    "adaptive": ADAPTIVE,
+    "threshold": THRESHOLD,
+    "transnetv2": TRANSNETV2,
+    "none": Detector(lambda frames, _: (0.0 for _ in frames), lambda *_: []),
 }
-"""Each reads all frames and returns the first frames of the shots after the first."""
 
 
-def detect_scenes(source: VideoSource, video_id: str, cuts: Cuts) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Stretch:
+    """Neighbouring frames to score: `count` of them, without it all up to the last, after `before` unscored ones.
+
+    Decoding goes from `start_pts`, if not from the beginning, to before `end_pts`, if not to the end.
+    """
+
+    before: int = 0
+    count: int | None = None
+    start_pts: int | None = None
+    end_pts: int | None = None
+
+
+def detect_scenes(source: VideoSource, video_id: str, cuts: Cuts) -> list[Row]:
     """The shots of a video, in order, as the own columns of `scenes`: they tile the frames that can be decoded.
 
     A video without a cut is one shot, and so is an image, which lasts no time. Raises InputError when the video can't
     be read, EngineUnavailable when the detector's model is missing.
     """
-    pts: list[int] = []
-    end_pts = 0
+    video = Scored(pts=[0]) if source.is_image else _score(source, cuts, Stretch())
+    return _scenes(video, source, video_id, cuts)
+
+
+def detect_or_split(source: VideoSource, video_id: str, cuts: Cuts, frame_count: int) -> list[Row] | Split:
+    """As `detect_scenes`, but a video of more than `cuts.stretch_frames` frames is split where it can be.
+
+    Objects are not: jumping in one takes a copy of it for each process.
+    """
+    whole = partial(detect_scenes, source, video_id, cuts)
+    if frame_count <= cuts.stretch_frames or is_url(source.uri) or (packets := shown_packets(source)) is None:
+        return whole()
+    shown, keyframes = packets
+    detector = DETECTORS[cuts.detector]
+    starts = stretch_starts(len(shown), keyframes, cuts.stretch_frames, detector)
+    if len(starts) == 1:
+        return whole()
+    parts = [partial(score, source, cuts, stretch) for stretch in stretches(shown, starts, detector)]
+    return Split(parts, partial(_joined_scenes, source, video_id, cuts, shown, starts), whole)
+
+
+def stretch_starts(count: int, keyframes: Sequence[int], longest: int, detector: Detector) -> list[int]:
+    """The first frames of stretches of about `longest` frames, such that little before them has to be decoded."""
+    starts = [0]
+    for keyframe in keyframes:
+        start = -(-(keyframe + detector.before) // detector.step) * detector.step
+        if start - starts[-1] >= longest and start < count:
+            starts.append(start)
+    return starts
+
+
+def stretches(shown: Sequence[int], starts: Sequence[int], detector: Detector) -> list[Stretch]:
+    """What to score of the frames shown at these timestamps: each stretch, and the first frame of the next one."""
+    made = []
+    for start, end in pairwise([*starts, len(shown)]):
+        before = detector.before if start else 0
+        last = end + 1 + detector.after
+        made.append(
+            Stretch(
+                before,
+                count=end + 1 - start if end < len(shown) else None,
+                start_pts=shown[start - before] if start else None,
+                end_pts=shown[last] if last < len(shown) else None,
+            )
+        )
+    return made
+
+
+def score(source: VideoSource, cuts: Cuts, stretch: Stretch) -> Scored | None:
+    """None when nothing can be decoded there."""
+    try:
+        return _score(source, cuts, stretch)
+    except InputError:
+        return None
+
+
+def _score(source: VideoSource, cuts: Cuts, stretch: Stretch) -> Scored:
+    scored = Scored()
 
     def frames() -> Iterator[Frame]:
-        nonlocal end_pts
-        for frame in read_frames(source):
-            pts.append(frame.pts)
-            end_pts = frame.pts + frame.duration
+        for frame in read_frames(source, stretch.start_pts, stretch.end_pts, only_by_seeking=True):
+            if frame.after_damage and stretch != Stretch():
+                return  # how it shows may depend on what was decoded before the stretch
+            scored.pts.append(frame.pts)
+            scored.end_pts = frame.pts + frame.duration
             yield frame
 
-    if source.is_image:
-        pts, found = [0], []
-    else:
-        found = DETECTORS[cuts.detector](source, frames(), cuts)
-    timeline = Timeline([*pts, end_pts], source.time_base)
-    starts = sorted({0, *(cut for cut in found if 0 < cut < len(pts))})
-    ends = [*starts[1:], len(pts)]
+    scores = DETECTORS[cuts.detector].scores(frames(), stretch.before)
+    scored.scores = list(islice(scores, stretch.count))
+    scored.pts = scored.pts[stretch.before :][: stretch.count]
+    return scored
+
+
+def join(stretches: Sequence[Scored | None], shown: Sequence[int], starts: Sequence[int]) -> Scored | None:
+    """The whole video's scores. None unless the stretches hold the very frames that are shown, and each but the last
+    agrees with the next one on the frame they share: only then have they been decoded as the whole is.
+    """
+    joined = Scored()
+    for stretch, start, end in zip(stretches, starts, [*starts[1:], len(shown)], strict=True):
+        if stretch is None or stretch.pts != shown[start : end + 1]:
+            return None
+        if joined.scores and joined.scores.pop() != stretch.scores[0]:
+            return None
+        joined.scores += stretch.scores
+        joined.end_pts = stretch.end_pts
+    joined.pts = list(shown)
+    return joined
+
+
+def _joined_scenes(
+    source: VideoSource,
+    video_id: str,
+    cuts: Cuts,
+    shown: Sequence[int],
+    starts: Sequence[int],
+    stretches: Sequence[Scored | None],
+) -> list[Row] | None:
+    joined = join(stretches, shown, starts)
+    return _scenes(joined, source, video_id, cuts) if joined else None
+
+
+def _scenes(video: Scored, source: VideoSource, video_id: str, cuts: Cuts) -> list[Row]:
+    found = [] if source.is_image else DETECTORS[cuts.detector].cuts(video, source, cuts)
+    timeline = Timeline([*video.pts, video.end_pts], source.time_base)
+    boundaries = sorted({0, *(cut for cut in found if 0 < cut < len(video.pts)), len(video.pts)})
     return [
         {
             "video_id": video_id,
             "scene_index": scene_index,
             **timeline.span(start, end),
-            "ends_at_cut": end < len(pts),
+            "ends_at_cut": end < len(video.pts),
             "detector": cuts.detector,
         }
-        for scene_index, (start, end) in enumerate(zip(starts, ends, strict=True))
+        for scene_index, (start, end) in enumerate(pairwise(boundaries))
     ]

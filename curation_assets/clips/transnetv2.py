@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from curation_assets.clips.detector import Detector, Scored
 from curation_assets.settings import Cuts
 from resources.errors import EngineUnavailable
 from resources.media import Frame, VideoSource
@@ -29,44 +30,45 @@ _MARGIN = (_WINDOW - _STEP) // 2
 Picture = NDArray[np.uint8]
 
 
-def find_cuts(source: VideoSource, frames: Iterator[Frame], cuts: Cuts) -> list[int]:
+def cut_probabilities(frames: Iterator[Frame], before: int) -> Iterator[float]:
+    """Where no frames come before the first scored one stand copies of it, as copies of the last stand after it.
+
+    Raises EngineUnavailable when the model's packages are missing.
+    """
+    pictures = (frame.rgb(_WIDTH_PX, _HEIGHT_PX) for frame in frames)
+    first = next(pictures, None)
+    if first is None:
+        return
+    window: list[Picture] = []
+    count = given = 0
+    for last in chain(repeat(first, 1 if before else 1 + _MARGIN), pictures):
+        window.append(last)
+        count += 1
+        if len(window) == _WINDOW:
+            yield from _predict(window)
+            given += _STEP
+            del window[:_STEP]
+    while (left := count - _MARGIN - given) > 0:
+        window.extend(repeat(last, _WINDOW - len(window)))
+        yield from _predict(window)[:left]
+        given += _STEP
+        del window[:_STEP]
+
+
+def find_cuts(video: Scored, _: VideoSource, cuts: Cuts) -> list[int]:
     """Frames after those whose probability exceeds `transnetv2_threshold`.
 
     A dissolve, where several frames in a row do, belongs to the old shot. A cut less than `min_scene_frames` after the
-    one before is passed over. Raises EngineUnavailable when the model's packages are missing.
+    one before is passed over.
     """
-    pictures = (frame.rgb(_WIDTH_PX, _HEIGHT_PX) for frame in frames)
     found: list[int] = []
     before = False
-    for index, probability in enumerate(_probabilities(pictures)):
+    for index, probability in enumerate(video.scores):
         marked = probability > cuts.transnetv2_threshold
         if before and not marked and index - (found[-1] if found else 0) >= cuts.min_scene_frames:
             found.append(index)
         before = marked
     return found
-
-
-def _probabilities(pictures: Iterator[Picture]) -> Iterator[float]:
-    """One probability a picture. Before the first and after the last stand copies of them."""
-    first = next(pictures, None)
-    if first is None:
-        return
-    window = [first] * _MARGIN
-    count, given = 0, 0
-    last = first
-    for picture in chain([first], pictures):
-        last = picture
-        count += 1
-        window.append(picture)
-        if len(window) == _WINDOW:
-            yield from _predict(window)
-            given += _STEP
-            del window[:_STEP]
-    while given < count:
-        window.extend(repeat(last, _WINDOW - len(window)))
-        yield from _predict(window)[: count - given]
-        given += _STEP
-        del window[:_STEP]
 
 
 def _predict(window: list[Picture]) -> list[float]:
@@ -113,3 +115,6 @@ def _model() -> "nn.Module":
     with torch.random.fork_rng(devices=[]):
         network: nn.Module = Network(device="cpu").eval()
     return network
+
+
+TRANSNETV2 = Detector(cut_probabilities, find_cuts, before=_MARGIN, after=_STEP + _MARGIN, step=_STEP)

@@ -10,15 +10,15 @@ from pydantic import ValidationError
 
 from curation_assets.beautified_prompts.beautifying import beautifier_of, beautify_prompts, unchanged
 from curation_assets.beautified_prompts.reading import SUFFIXES, read_prompts
-from curation_assets.commands import FAILED, OK, failed, summary, wrong_use
+from curation_assets.commands import FAILED, OK, summary, wrong_use
+from curation_assets.commands.arguments import source_name, whole_path
 from curation_assets.commands.live import Board, run_terminal, shown
-from curation_assets.commands.terminal import source_name, whole_path
 from curation_assets.failures import find_failures
 from curation_assets.headless import OF_PROMPTS, HeadlessRun, open_instance
 from curation_assets.home import open_home
 from curation_assets.language_models import language_model
 from curation_assets.settings import Beautifying, Settings, SettingsError, home_path, load_settings
-from resources.errors import EngineUnavailable, InputError, TransientError
+from resources.errors import InputError
 from resources.text import one_line, printable, without_login
 
 FLAGS = ("template", "max_words", "max_attempts")
@@ -35,10 +35,7 @@ def run(options: argparse.Namespace) -> int:
     )
     if os.path.isfile(options.prompt) or options.prompt.lower().endswith(SUFFIXES):
         return _beautify_file(settings.model_copy(update={"beautifying": section}), options)
-    try:
-        print(beautify_one(options.prompt, section))
-    except (EngineUnavailable, InputError, TransientError) as failure:
-        return failed(str(failure))
+    print(beautify_one(options.prompt, section))
     return OK
 
 

@@ -7,6 +7,7 @@ import polars as pl
 from rich.console import Console
 
 from curation_assets.commands import OK, wrong_use
+from curation_assets.commands.arguments import home_flags
 from curation_assets.commands.terminal import print_json, say, terminal
 from curation_assets.headless import open_instance
 from curation_assets.home import existing_home
@@ -15,7 +16,6 @@ from curation_assets.selection.exclusions import Change, Excluded, exclude, excl
 from curation_assets.settings import home_path
 from curation_assets.stage_asset import report_shards
 from curation_assets.tables import EXCLUSIONS
-from resources.errors import InputError
 
 
 def run(options: argparse.Namespace) -> int:
@@ -35,10 +35,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             _print_list(console, rows)
         return OK
-    try:
-        item = find_item(home.store, options.item)
-    except InputError as unknown:
-        return wrong_use(str(unknown))
+    item = find_item(home.store, options.item)
     if item.shard is None:
         return wrong_use(f"{item.id}: belongs to no shard, so there is nothing to leave out")
     what = Excluded(item.kind, item.id, item.video_id, item.shard)
@@ -52,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     console.print(
         f"{item.kind} {item.id} is {did}. It {then} at the next refresh of shard {item.shard}; captions and files are "
         "kept.\nRefresh it in the UI, by its automation, or with the command that made it: reelhouse run SOURCE"
-        + "".join(f" --{name} {value}" for name in ("home", "settings") if (value := getattr(options, name))),
+        f"{home_flags(options)}",
         markup=False,
         soft_wrap=True,
     )

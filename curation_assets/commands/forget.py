@@ -12,16 +12,12 @@ from curation_assets.home import existing_home
 from curation_assets.lookup import find_item
 from curation_assets.settings import home_path
 from curation_assets.takedown import Holdings, Takedown, forget, holdings
-from resources.errors import InputError
 
 
 def run(options: argparse.Namespace) -> int:
     place = home_path()
     home = existing_home(place)
-    try:
-        video = find_item(home.store, options.video)
-    except InputError as unknown:
-        return wrong_use(str(unknown))
+    video = find_item(home.store, options.video)
     if video.kind == "clip":
         return wrong_use(f"{video.id}: a clip; forget takes down its whole video {video.video_id}, name that")
     console = terminal()

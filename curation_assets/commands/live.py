@@ -225,6 +225,7 @@ def _out_of_sight(descriptor: int) -> Iterator[None]:
     try:
         yield
     finally:
+        (sys.stdout if descriptor == STDOUT else sys.stderr).flush()  # what it still holds gets nowhere either
         os.dup2(kept, descriptor)
         os.close(kept)
         os.close(nowhere)

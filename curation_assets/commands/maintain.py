@@ -7,12 +7,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as TerminalTable
 
-from curation_assets.commands import OK, failed
+from curation_assets.commands import OK
 from curation_assets.commands.terminal import print_json, say, terminal
 from curation_assets.home import existing_home
 from curation_assets.maintenance import MaintenanceReport, maintain
 from curation_assets.settings import home_path, load_settings
-from resources.errors import TransientError
 
 
 def run(options: argparse.Namespace) -> int:
@@ -20,10 +19,7 @@ def run(options: argparse.Namespace) -> int:
     if options.grace_hours is not None:
         settings = settings.model_copy(update={"unreferenced_grace_hours": options.grace_hours})
     home = existing_home(home_path())
-    try:
-        report = maintain(home.store, home.files, settings, dt.datetime.now(dt.UTC), options.dry_run)
-    except (OSError, TransientError) as failure:
-        return failed(f"{failure}; run it again, it goes on from there")
+    report = maintain(home.store, home.files, settings, dt.datetime.now(dt.UTC), options.dry_run)
     if options.json:
         print_json(report)
     else:

@@ -15,15 +15,13 @@ from rich.table import Table as TerminalTable
 from rich.text import Text
 
 from curation_assets import open_tables
-from curation_assets.commands import OK, wrong_use
+from curation_assets.commands import OK
+from curation_assets.commands.arguments import require_shards
 from curation_assets.commands.terminal import print_json, terminal
 from curation_assets.filters import clip_filters, sample_filters
-from curation_assets.querying import Tables
 from curation_assets.selection.preview import Amount, Effect, Neighbour, Preview, Thresholds, preview
-from curation_assets.selection.scored import Scan
 from curation_assets.settings import Settings, home_path, load_settings, settings_file
 from curation_assets.thresholds import with_thresholds
-from resources.errors import InputError
 from resources.text import printable
 
 WIDTH = 100
@@ -34,12 +32,12 @@ LEGEND = "clips left: by it and those above; alone: dropped if it were the only 
 
 
 def run(options: argparse.Namespace) -> int:
-    then, part = with_thresholds(options.set)
-    try:
-        scan = scan_of(open_tables(home_path()), options.shards)
-    except InputError as problem:
-        return wrong_use(str(problem))
-    found = preview(scan, thresholds(then), thresholds(load_settings()))
+    now = load_settings()
+    then, part = with_thresholds(now, options.set)
+    tables, shards = open_tables(home_path()), options.shards
+    if shards:
+        require_shards(shards, tables.scan("source_files"))
+    found = preview(lambda table: tables.scan(table, shards), thresholds(then), thresholds(now))
     if options.json:
         print_json({"set": part, **asdict(found)})
     else:
@@ -49,15 +47,6 @@ def run(options: argparse.Namespace) -> int:
 
 def thresholds(settings: Settings) -> Thresholds:
     return Thresholds(clip_filters(settings), sample_filters(settings))
-
-
-def scan_of(tables: Tables, shards: Sequence[str] | None) -> Scan:
-    """Reads those shards alone, or all. Raises InputError for a shard there isn't."""
-    if shards:
-        there = tables.scan("raw_videos").select("shard").unique().collect()["shard"].to_list()
-        if unknown := sorted(set(shards).difference(there)):
-            raise InputError(f"{', '.join(unknown)}: no such shard; there are {', '.join(sorted(there)) or 'none yet'}")
-    return lambda table: tables.scan(table, shards or None)
 
 
 def shown(found: Preview, part: dict[str, Any], file: str) -> RenderableType:

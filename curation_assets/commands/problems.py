@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from curation_assets.commands import OK, failed, wrong_use
 from curation_assets.settings import SettingsError, home_path
-from resources.errors import EngineUnavailable, InputError, TransientError
+from resources.errors import EngineUnavailable, InputError, TransientError, Unknown
 from resources.text import one_line
 
 THEN = "make room, give access or stop what else uses it, then run the same command again: finished rows are kept"
@@ -22,7 +22,7 @@ def ended_by(problem: BaseException, options: argparse.Namespace) -> int:
         return OK
     if options.debug:
         traceback.print_exception(problem)
-    if isinstance(problem, SettingsError):
+    if isinstance(problem, SettingsError | Unknown):
         return wrong_use(str(problem))
     if isinstance(problem, KeyboardInterrupt):
         print(file=sys.stderr)  # after the terminal's ^C

@@ -13,17 +13,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as TerminalTable
 
-from curation_assets.commands import FAILED, OK, failed, wrong_use
+from curation_assets.commands import FAILED, OK, wrong_use
+from curation_assets.commands.arguments import cannot_be_filled
 from curation_assets.commands.terminal import print_json, say, terminal
 from curation_assets.home import OpenHome, existing_home
 from curation_assets.releases import Release, TablesAt, all_releases, find_release, retire, versions_of
-from curation_assets.settings import Settings, home_path
+from curation_assets.settings import home_path
 from curation_assets.training_set.gaps import Gap
-from curation_assets.training_set.history import Diff, diff, setting_changes
+from curation_assets.training_set.history import Diff, departures, diff
 from curation_assets.training_set.reasons import dropped_by
-from curation_assets.training_set.release import released_samples, settings_text
+from curation_assets.training_set.release import released_samples
 from curation_assets.training_set.reproduce import Reproduction, reproduce
-from resources.errors import InputError
 from resources.files import Files
 from resources.text import printable
 
@@ -31,11 +31,7 @@ LISTED = 20
 
 
 def run(options: argparse.Namespace) -> int:
-    console, home = terminal(), existing_home(home_path())
-    try:
-        return int(ACTIONS[options.action](console, home, options))
-    except InputError as failure:
-        return failed(str(failure))
+    return int(ACTIONS[options.action](terminal(), existing_home(home_path()), options))
 
 
 def _list(console: Console, home: OpenHome, options: argparse.Namespace) -> int:
@@ -84,22 +80,18 @@ def _marks(release: Release) -> list[str]:
 def _show(console: Console, home: OpenHome, options: argparse.Namespace) -> int:
     release = find_release(home.store, options.release)
     tables = TablesAt(home.store, versions_of(release))
-    departures = setting_changes(settings_text(Settings()), release["settings"])
+    settings = departures(release["settings"])
     samples = released_samples(tables)
     warnings = Counter(warning.partition(", ")[0] for listed in samples["warnings"] for warning in listed)
-    counts = {
-        "samples of source": Counter(samples["source"]),
-        "dropped by": dropped_by(tables),
-        "warning": warnings,
-    }
+    counts = {"samples_of_source": Counter(samples["source"]), "dropped_by": dropped_by(tables), "warning": warnings}
     hashes = release["export_sha256"] or [None] * len(release["exports"])
     exports = list(zip(release["exports"], hashes, strict=True))
     if options.json:
         print_json(
             _identity(release)
-            | {name.replace(" ", "_"): counted for name, counted in counts.items()}
+            | counts
             | {
-                "settings": _changes(departures),
+                "settings": _changes(settings),
                 "table_versions": versions_of(release),
                 "exports": [{"path": path, "sha256": sha} for path, sha in exports],
             }
@@ -109,12 +101,12 @@ def _show(console: Console, home: OpenHome, options: argparse.Namespace) -> int:
     say(console, f"{release['release']}, made {made} UTC: {release['samples']} samples")
     _lines(console, "Marks:", _marks(release))
     _lines(console, "Taken down since:", release["forgotten"] or ())
-    _lines(console, f"Settings {release['settings_hash']}, beside the defaults:", _settings(departures))
+    _lines(console, f"Settings {release['settings_hash']}, beside the defaults:", _settings(settings))
     versions = versions_of(release).items()
     _lines(console, "Table versions:", [", ".join(f"{name} {version}" for name, version in versions)])
     _lines(console, "Files:", [f"{path}  {sha or ''}" for path, sha in exports])
     for what, counted in counts.items():
-        _counts(console, what, counted)
+        _counts(console, what.replace("_", " "), counted)
     print_gaps(console, release["gaps"] or ())
     return OK
 
@@ -137,8 +129,8 @@ def _changes(changes: Sequence[tuple[str, Any, Any]] | None) -> list[dict[str, A
 def _reproduce(console: Console, home: OpenHome, options: argparse.Namespace) -> int:
     release = find_release(home.store, options.release)
     folder = Path(options.to or f"{release['release']}-again")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        return wrong_use(f"{folder}: there is something already; name a new folder with --to")
+    if problem := cannot_be_filled(folder):
+        return wrong_use(problem)
     found = reproduce(home.store, home.files, release, Files(str(folder)))
     print_reproduction(console, found, release, folder)
     return OK if found.is_whole else FAILED
@@ -154,10 +146,10 @@ ACTIONS = {"list": _list, "show": _show, "diff": _diff, "reproduce": _reproduce,
 
 
 def print_gaps(console: Console, gaps: Sequence[Gap], count: int | None = None) -> None:
-    """What a release lacks: totals, then shard by shard. `count` is that of all where `gaps` are the first of more."""
+    """What a release lacks: totals of `gaps`, then shard by shard. `count` is of all where `gaps` are the first."""
     if not gaps:
         return
-    count = len(gaps) if count is None else count
+    more = (len(gaps) if count is None else count) - LISTED
     inputs, shards = Counter[str](), Counter[str]()
     for gap in gaps:
         what = f"{gap['table']}: {gap['kind']}"
@@ -166,13 +158,13 @@ def print_gaps(console: Console, gaps: Sequence[Gap], count: int | None = None) 
     table = TerminalTable("gaps of the release", box=box.SIMPLE_HEAD)
     for name in ("shards", "inputs"):
         table.add_column(name, justify="right")
-    for what, count in shards.items():
-        table.add_row(what, str(count), str(inputs[what]) if inputs[what] else "")
+    for what, of_shards in shards.items():
+        table.add_row(what, str(of_shards), str(inputs[what]) if inputs[what] else "")
     console.print(table)
     listed = [f"{gap['shard']}  {gap['table']}: {_gap(gap)}" for gap in gaps]
     _lines(console, "", listed[:LISTED])
-    if count > LISTED:
-        console.print(f"  and {count - LISTED} more, in the column `gaps` of training_set")
+    if more > 0:
+        console.print(f"  and {more} more, in the column `gaps` of training_set")
 
 
 def _gap(gap: Gap) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
-from curation_assets.commands import FAILED, OK, failed, summary, wrong_use
-from curation_assets.commands.arguments import cannot_be_named, named_source, overridden
+from curation_assets.commands import FAILED, OK, summary, wrong_use
+from curation_assets.commands.arguments import cannot_be_named, home_flags, named_source, overridden
 from curation_assets.commands.live import Board, run_terminal, shown
 from curation_assets.commands.release import print_gaps
 from curation_assets.failures import find_failures
@@ -34,8 +34,7 @@ def run(options: argparse.Namespace) -> int:
         if options.until and options.until not in job.assets:
             return wrong_use(f"--until {options.until}: no such asset; choose one of {', '.join(job.assets)}")
         wanted = job.up_to(options.until) if options.until else set(job.assets)
-        if missing := job.missing(wanted):
-            return failed("\n".join(("nothing was begun, for want of:", *missing)))
+        job.require(wanted)
         name, source = named_source(options)
         board.expect([asset for asset in job.assets if asset in wanted])
         with shown(board, console):
@@ -67,12 +66,11 @@ def _shards_of(source: str, store: DeltaStore) -> list[str]:
 
 
 def _print_next_steps(console: Console, home: str, options: argparse.Namespace, reports: Sequence[str]) -> None:
-    flags = "".join(f" --{name} {value}" for name in ("home", "settings") if (value := getattr(options, name)))
     program = sys.argv[0] if Path(sys.argv[0]).name == "reelhouse" else "reelhouse"
     table = options.until if options.until in TABLES else "clip_selection"
     steps = (
         *(f"Open the report:    {home}/{report}" for report in reports),
-        f"Open the UI:        {program} ui{flags}",
+        f"Open the UI:        {program} ui{home_flags(options)}",
         f"Query with polars:  import polars as pl; print(pl.read_delta({f'{home}/tables/{table}'!r}))",
     )
     console.print("\n".join(steps), markup=False, highlight=False, soft_wrap=True)

@@ -1,21 +1,24 @@
 """What a run did, for the terminal: counts per asset, clips by reason, failures, first samples."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import polars as pl
 from rich import box
 from rich.console import Console
 from rich.table import Table as TerminalTable
 
 from curation_assets.commands.terminal import say
 from curation_assets.failures import Failure
-from curation_assets.settings import Settings, result_settings
+from curation_assets.releases import tables_now
+from curation_assets.settings import Settings
 from curation_assets.tables import TABLES
-from curation_assets.training_set.reasons import kind_of
+from curation_assets.training_set.history import departures
+from curation_assets.training_set.reasons import dropped_by
+from curation_assets.training_set.release import settings_text
 from resources.delta_store import DeltaStore
-from resources.text import printable, without_login
+from resources.text import printable
 
 COUNTS = ("inputs", "computed", "reused", "failed", "blocked")
 TIMES = ("seconds", "limit_seconds")
@@ -41,25 +44,9 @@ def print_assets(console: Console, materialized: Sequence[tuple[str, str | None,
     console.print(table)
 
 
-def clips_by_reason(store: DeltaStore, shards: Sequence[str]) -> tuple[int, Counter[str]]:
-    """Selected samples, and how many spans each rule or filter dropped (a clip counts once for each reason)."""
-
-    def rows(table: str, *columns: str) -> pl.DataFrame:
-        handle = store.open(table, TABLES[table].schema)
-        return store.scan(handle).filter(pl.col("shard").is_in(shards)).select(columns).collect()
-
-    reasons = Counter[str]()
-    for dropped in rows("clips", "dropped").get_column("dropped").drop_nulls():
-        reasons[f"clips: {dropped.partition(':')[0]}"] += 1
-    for table in ("clip_selection", "sample_selection"):
-        for listed in rows(table, "reasons").get_column("reasons").drop_nulls():
-            for reason in listed:
-                reasons[f"{table}: {kind_of(reason)}"] += 1
-    return rows("training_manifest", "clip_id").height, reasons
-
-
 def print_reasons(console: Console, store: DeltaStore, shards: Sequence[str]) -> None:
-    samples, reasons = clips_by_reason(store, shards)
+    tables = replace(tables_now(store), shards=shards)
+    samples, reasons = tables.read("training_manifest", ["clip_id"]).height, dropped_by(tables)
     table = TerminalTable("dropped by", box=box.SIMPLE_HEAD)
     table.add_column("spans", justify="right")
     for reason, count in reasons.most_common():
@@ -100,21 +87,8 @@ def _figure(score: float | None) -> str:
 
 def print_departures(console: Console, settings: Settings) -> None:
     """Settings whose value isn't the default; the defaults are EasyAnimate's rules on embedded engines."""
-    departures = list(_departures(result_settings(settings), result_settings(Settings()), ()))
-    if departures:
+    found = departures(settings_text(settings))
+    if found:
         console.print("Settings that depart from the defaults (EasyAnimate's rules):")
-    for key, value, default in departures:
-        console.print(without_login(f"  {key}: {value} instead of {default}"), markup=False, soft_wrap=True)
-
-
-def _departures(
-    values: dict[str, Any], defaults: dict[str, Any], prefix: tuple[str, ...]
-) -> Iterator[tuple[str, Any, Any]]:
-    for name, value in values.items():
-        path = (*prefix, name)
-        if path == ("sources",):
-            continue
-        if isinstance(value, dict) and defaults[name]:
-            yield from _departures(value, defaults[name], path)
-        elif value != defaults[name]:
-            yield ".".join(path), value, defaults[name]
+    for key, default, value in found or ():
+        console.print(f"  {key}: {value} instead of {default}", markup=False, soft_wrap=True)

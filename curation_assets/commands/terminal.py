@@ -1,11 +1,8 @@
-"""What commands share: the terminal, and names made from paths."""
+"""The terminal, and what is printed to it."""
 
-import hashlib
 import json
 import logging
-import re
 import sys
-from pathlib import Path
 from typing import Any
 
 from pydantic_core import to_jsonable_python
@@ -13,7 +10,6 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from curation_assets.progress import TERMINAL
-from resources.object_store import is_url
 from resources.text import printable
 
 PLAIN_WIDTH = 120
@@ -41,15 +37,3 @@ def print_json(document: Any) -> None:
 def say(console: Console, text: str) -> None:
     """A line as it stands, whatever is in it, without breaks that a script would have to undo."""
     console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
-
-
-def source_name(source: str, column: str = "") -> str:
-    """A name for a source on the command line: its last part, and 4 hex digits of its path and column."""
-    path = whole_path(source)
-    slug = re.sub(r"[^a-z0-9]+", "-", Path(path).stem.lower()).strip("-")[:40] or "source"
-    return f"{slug}-{hashlib.sha256((path + column).encode('utf-8', 'surrogateescape')).hexdigest()[:4]}"
-
-
-def whole_path(place: str) -> str:
-    """An absolute path, or the URL as it is."""
-    return place if is_url(place) else str(Path(place).absolute())

@@ -11,16 +11,16 @@ import polars as pl
 from rich import box
 from rich.table import Table as TerminalTable
 
-from curation_assets import open_tables
-from curation_assets.commands import OK, failed, wrong_use
+from curation_assets.commands import OK, wrong_use
+from curation_assets.commands.arguments import cannot_be_filled
 from curation_assets.commands.terminal import print_json, say, terminal
 from curation_assets.filters import Filter, tier_filters
 from curation_assets.home import existing_home
+from curation_assets.querying import Tables
 from curation_assets.releases import TIERS, Release, TablesAt, find_release, versions_of
 from curation_assets.selection.tiers import tiers
 from curation_assets.settings import Settings, SettingsError, home_path, load_settings
 from curation_assets.training_set.release import export_samples, released_samples
-from resources.errors import InputError
 from resources.files import Files
 
 ABOUT = "tiers.json"
@@ -31,17 +31,13 @@ def run(options: argparse.Namespace) -> int:
     if not settings.tiers:
         raise SettingsError("tiers: the settings list none; list them from broad to strict (docs/settings.md)")
     target = Path(options.to).absolute() if options.to else None
-    if target and target.exists() and (not target.is_dir() or any(target.iterdir())):
-        return wrong_use(f"{target}: there is something already; name a new folder with --to")
-    try:
-        release = find_release(home.store, options.release)
-        samples = released_samples(TablesAt(home.store, versions_of(release)))
-        found = [
-            (tier.name, rows)
-            for tier, rows in tiers(samples, open_tables(home.store.root).release(release["release"]).scan, settings)
-        ]
-    except InputError as problem:
-        return failed(str(problem))
+    if target and (problem := cannot_be_filled(target)):
+        return wrong_use(problem)
+    release = find_release(home.store, options.release)
+    versions = versions_of(release)
+    samples = released_samples(TablesAt(home.store, versions))
+    scan = Tables(home.store.root, versions).scan
+    found = [(tier.name, rows) for tier, rows in tiers(samples, scan, settings)]
     about = describe(release, settings)
     folder = f"{TIERS}/{release['release']}-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:8]}"
     place = Files(str(target)) if target else Files(home.files.url(folder))
@@ -49,8 +45,9 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"folder": place.root, **about})
     else:
-        terminal().print(shown(about, samples.height))
-        say(terminal(), f"{place.root}: {ABOUT} says what they were made from")
+        console = terminal()
+        console.print(shown(about, samples.height))
+        say(console, f"{place.root}: {ABOUT} says what they were made from")
     return OK
 
 

@@ -6,13 +6,12 @@ from typing import Any
 
 from rich.console import Console
 
-from curation_assets.commands import OK, wrong_use
+from curation_assets.commands import OK
 from curation_assets.commands.terminal import print_json, say, terminal
 from curation_assets.home import existing_home
 from curation_assets.lookup import find_item
 from curation_assets.settings import home_path
 from curation_assets.trace import DECISIONS, MANIFEST, TEXTS, Row, Story, trace
-from resources.errors import InputError
 
 INDENT = "  "
 RUN_CHARACTERS = 8  # as the UI shows runs
@@ -20,10 +19,7 @@ RUN_CHARACTERS = 8  # as the UI shows runs
 
 def run(options: argparse.Namespace) -> int:
     home = existing_home(home_path())
-    try:
-        item = find_item(home.store, options.item)
-    except InputError as unknown:
-        return wrong_use(str(unknown))
+    item = find_item(home.store, options.item)
     story = trace(home, item)
     if options.json:
         print_json(story)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from curation_assets.commands import wrong_use
+from curation_assets.commands.arguments import whole_path
 from curation_assets.headless import instance_folder
 from curation_assets.settings import home_path, load_settings
 
@@ -22,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
         why = str(problem.strerror).partition(" (")[0]
         return wrong_use(f"{options.host}:{options.port}: {why}; name another place with --host and --port")
     os.environ["DAGSTER_HOME"] = str(instance_folder(home))
-    os.environ["CURATION_HOME"] = home if "://" in home else str(Path(home).absolute())
+    os.environ["CURATION_HOME"] = whole_path(home)
     program = str(Path(sys.executable).with_name("dagster"))
     where = ["-h", options.host, "-p", str(options.port)]
     os.execv(program, [program, "dev", "-w", str(WORKSPACE), *where])

@@ -1,6 +1,6 @@
 """`frames` and `motion_scores`, from one decode of each clip."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
 from curation_assets.frames.storing import ClipSampler, ClipTask, SampledClip
@@ -10,7 +10,8 @@ from curation_assets.settings import Settings, result_settings
 from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import FRAMES, MOTION_SCORES
 from curation_assets.tools import Tools
-from curation_assets.units import DECODING, clips_with_source
+from curation_assets.units import DECODING, clips_with_source, in_runs
+from resources.runs import map_runs
 
 GROUP = "3_scores"
 
@@ -45,11 +46,12 @@ def frame_assets(settings: Settings) -> list[StageAsset]:
     )
 
     @stage_asset([frames_stage, motion_stage], settings, group=GROUP, kinds={"ffmpeg", "opencv"})
-    def frames_and_motion(work: list[Work], tools: Tools) -> Iterable[Done]:
-        """One decode of the clip gives both its stored frames and its motion scores."""
+    def frames_and_motion(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
+        """One decode gives both the stored frames and the motion scores of clips that follow each other."""
         sampler = ClipSampler(tools.files, tools.settings.frames, tools.settings.motion)
         units = {unit.unit: unit for unit in work}
-        for task, outcome in tools.pool.map(sampler, [clip_task(unit) for unit in work]):
+        runs = [[clip_task(unit) for unit in run] for run in in_runs(work)]
+        for task, outcome in map_runs(tools.pool, sampler, runs):
             unit = units[task.clip["clip_id"]]
             if FRAMES.name in unit.wanted:
                 yield Done(unit.unit, frames_rows(outcome), NO_ENGINE, FRAMES.name)

@@ -7,6 +7,7 @@ import polars as pl
 from pydantic import Field
 
 from curation_assets.checks import nothing_lost_result, sound_result, whole_table_specs
+from curation_assets.lineage import SHARD_FILES
 from curation_assets.raw_videos.image_probing import probe_image
 from curation_assets.raw_videos.probing import probe_video
 from curation_assets.refresh import Done, Row, Stage, Work
@@ -28,7 +29,7 @@ from curation_assets.stage_asset import (
 from curation_assets.step_pods import pod_tags
 from curation_assets.tables import RAW_VIDEOS, SOURCE_FILES
 from curation_assets.tools import Tools
-from curation_assets.views.definition import SHARD_FILES, column_schema
+from curation_assets.views.definition import column_schema
 from curation_assets.views.metadata import Values, failures, numbers, preview, settings_in_force, where
 from curation_assets.views.speed import rates
 from resources.text import one_line
@@ -168,7 +169,7 @@ def raw_video_assets(settings: Settings) -> list[StageAsset]:
     )
 
     @stage_asset(stage, settings, group=GROUP, kinds={"ffmpeg"})
-    def raw_videos(work: list[Work], tools: Tools) -> Iterable[Done]:
+    def raw_videos(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
         """Reads each file's packets without decoding: streams, size, exact rate, times, colours. Decodes images."""
         limits = tools.settings.raw_videos
 

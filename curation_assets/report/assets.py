@@ -10,7 +10,7 @@ from curation_assets.settings import Settings
 from curation_assets.stage_asset import OWNERS, Home, explaining, require_same_settings
 from curation_assets.step_pods import pod_tags
 from curation_assets.tables import TRAINING_SET
-from resources.errors import InputError
+from curation_assets.views.metadata import numbers
 
 REPORT = "release_report"
 
@@ -34,20 +34,21 @@ def report_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         require_same_settings(context, settings)
         started = time.monotonic()
         with explaining(REPORT):
-            try:
-                store, files = home.store(), home.files()
-                report = write_report(store, files, find_release(store, LATEST))
-            except InputError as failure:
-                raise dg.Failure(f"{REPORT}: {failure}", allow_retries=False) from failure
+            store, files = home.store(), home.files()
+            report = write_report(store, files, find_release(store, LATEST))
         return dg.MaterializeResult(
             metadata={
                 "report": dg.MetadataValue.path(files.url(report.path)),
-                "release": dg.MetadataValue.text(report.release),
-                "size_bytes": dg.MetadataValue.int(report.size_bytes),
-                "inputs": dg.MetadataValue.int(1),
-                "computed": dg.MetadataValue.int(int(report.is_new)),
-                "reused": dg.MetadataValue.int(int(not report.is_new)),
-                "seconds": dg.MetadataValue.float(round(time.monotonic() - started, 3)),
+                **numbers(
+                    {
+                        "release": report.release,
+                        "size_bytes": report.size_bytes,
+                        "inputs": 1,
+                        "computed": int(report.is_new),
+                        "reused": int(not report.is_new),
+                        "seconds": round(time.monotonic() - started, 3),
+                    }
+                ),
             },
             data_version=dg.DataVersion(report.made_of),
         )

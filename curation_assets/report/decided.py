@@ -7,9 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curation_assets.filters import Filter
+from curation_assets.filters import slot_of, unit_of
 from curation_assets.releases import TablesAt
-from curation_assets.settings import Bound, Selection
 
 Numbers = NDArray[np.float64]
 Marks = NDArray[np.bool_]
@@ -32,18 +31,17 @@ class Measure:
 
     @property
     def unit(self) -> str:
-        return Filter(self.name, "", "", self.engine, Bound()).unit
+        return unit_of(self.name, self.engine)
 
     @property
     def setting(self) -> str:
         """The section of its bounds in the settings."""
-        section = _SECTIONS[self.table]
-        if section == "selection" and self.name not in Selection.model_fields:
-            return f"{section}.technical.{self.engine}.{self.name}"
-        return f"{section}.{self.name}.{self.engine}"
+        section, slot = _SECTIONS[self.table], slot_of(self.name)
+        of_engine = f"{section}.{slot}.{self.engine}"
+        return of_engine if slot == self.name else f"{of_engine}.{self.name}"
 
     def passes(self) -> Marks:
-        """Clips that the bounds let through, as `decide` judges them."""
+        """Clips that the bounds let through, as the selections judge them."""
         low = -np.inf if self.min is None else self.min
         high = np.inf if self.max is None else self.max
         passed: Marks = (self.scores == NOT_FOR_IT) | ((self.scores >= low) & (self.scores <= high))
@@ -148,8 +146,8 @@ def _measure(table: str, clips: pl.DataFrame, bounds: Bounds) -> Measure:
 class Step:
     """Clips and hours that are left after a step and all before it.
 
-    `alone`: clips that it removes as the only step, `last`: those that it removes after all others of its selection,
-    `unscored`: of `alone`, for want of a score.
+    `alone`: of the clips that reach its selection's filters those that it removes as the only one, `last`: those that
+    it alone removes, `unscored`: of `alone`, for want of a score. What is no filter has only `alone`: what it removes.
     """
 
     name: str
@@ -170,12 +168,11 @@ def funnel(decided: Decided) -> list[Step]:
         ("clip_selection", "not excluded", "judged", "excluded"),
         ("sample_selection", "captioned", "captioned", "wordless"),
     ):
-        barred = ~clips[required].to_numpy() | clips[forbidden].to_numpy()
-        before, left = left, left & ~barred
-        steps.append(_step(name, left, hours, int((before & barred).sum())))
+        before, left = left, left & (clips[required] & ~clips[forbidden]).to_numpy()
+        steps.append(_step(name, left, hours, int((before & ~left).sum())))
         measures = decided.of(table)
-        failed = [clips[required].to_numpy() & ~measure.passes() for measure in measures]
-        failures = sum((f.astype(np.int16) for f in failed), barred.astype(np.int16))
+        failed = [left & ~measure.passes() for measure in measures]
+        failures = np.sum(failed, axis=0)
         for measure, fails in zip(measures, failed, strict=True):
             left = left & ~fails
             unscored = int((fails & np.isnan(measure.scores)).sum())

@@ -7,11 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from curation_assets.releases import Release, TablesAt, all_releases
-from curation_assets.settings import Settings
-from curation_assets.training_set.history import Cause, diff, setting_changes
+from curation_assets.releases import Release, TablesAt
+from curation_assets.training_set.history import Cause, departures, diff, setting_changes
 from curation_assets.training_set.reasons import dropped_by
-from curation_assets.training_set.release import settings_text
 from resources.delta_store import DeltaStore
 from resources.errors import InputError
 from resources.text import one_line, without_login
@@ -40,7 +38,6 @@ def set_facts(tables: TablesAt, samples: pl.DataFrame) -> Facts:
         "bytes": int(readable["size_bytes"].sum() or 0),
         "hours": _sum_hours(readable),
         "spans": spans.height,
-        "span_hours": _sum_hours(spans),
         "dropped_spans": dropped.rows(),
         "samples": samples.height,
         "sample_hours": _sum_hours(samples),
@@ -99,7 +96,7 @@ def reason_counts(tables: TablesAt) -> list[tuple[str, int]]:
 
 def settings_facts(release: Release) -> list[tuple[str, str, str]] | None:
     """Key, default and value of the settings that differ from the defaults; null for a release that holds none."""
-    return _settings(setting_changes(settings_text(Settings()), release["settings"]))
+    return _settings(departures(release["settings"]))
 
 
 def _settings(changes: Sequence[tuple[str, Any, Any]] | None) -> list[tuple[str, str, str]] | None:
@@ -122,13 +119,6 @@ def gap_facts(release: Release) -> list[tuple[str, str, int, int]]:
     return [(*key, count, inputs[key]) for key, count in shards.items()]
 
 
-def release_before(store: DeltaStore, release: Release) -> Release | None:
-    """The one made before it."""
-    releases = all_releases(store)
-    position = [each["release"] for each in releases].index(release["release"])
-    return releases[position - 1] if position else None
-
-
 def changes(store: DeltaStore, before: Release | None, release: Release) -> Facts | None:
     """What `release diff` tells of the two; null for the first release."""
     if before is None:
@@ -136,7 +126,7 @@ def changes(store: DeltaStore, before: Release | None, release: Release) -> Fact
     told: Facts = {"before": before["release"], "samples": [before["samples"], release["samples"]]}
     if max(told["samples"]) > COMPARED_SAMPLES:
         settings = setting_changes(before["settings"], release["settings"])
-        return {**told, "settings": _settings(settings), "too_many": COMPARED_SAMPLES}
+        return {**told, "settings": _settings(settings)}
     try:
         found = diff(store, before, release)
     except InputError as failure:

@@ -9,8 +9,8 @@ const reasonOf = new Map([
   ...sampleMeasures.map((measure, k) => [WORDLESS + 1 + k, measure.title]),
   [LOST, "not encoded"],
 ]);
-const fileOf = (i) => clips.videos[videoOf[i]][2];
-const sourceOf = (i) => clips.videos[videoOf[i]][1];
+const fileOf = (i) => clips.videos[videoOf[i]][1];
+const sourceOf = (i) => clips.videos[videoOf[i]][0];
 const haystack = clips.ids.map((id, i) =>
   [id, sourceOf(i), fileOf(i), clips.texts[i], clips.originals[i], ...(clips.notes[i] ?? [])].join("\n").toLowerCase(),
 );
@@ -234,7 +234,7 @@ function showGallery() {
   const options = (id, pairs) => byId(id).replaceChildren(...pairs.map(([value, text]) => new Option(text, value)));
   options("state", Object.entries(STATES).map(([value, [text]]) => [value, text]));
   options("reason", [["", "any"], ...reasonOf]);
-  options("source", [["", "all"], ...[...new Set(clips.videos.map((video) => video[1]))].sort().map((name) => [name, name])]);
+  options("source", [["", "all"], ...[...new Set(clips.videos.map(([source]) => source))].sort().map((name) => [name, name])]);
   options("order", [...orders].map(([value, [text]]) => [value, text]));
   const pictured = Object.keys(clips.pictures).length;
   byId("pictures").textContent =

@@ -65,7 +65,7 @@ def clips(decided: Decided, positions: Positions, tables: TablesAt, files: Files
     originals = zip(rows["captions"], rows["rewritten_captions"], strict=True)
     return {
         "ids": rows["clip_id"].to_list(),
-        "videos": [(video, source, one_line(path or "")) for video, source, path in videos.rows()],
+        "videos": [(source, one_line(path or "")) for _, source, path in videos.rows()],
         "video": _packed(np.array([number[video] for video in rows["video_id"]], np.uint32)),
         "start_s": _packed(rows["start_s"].fill_null(0).to_numpy()),
         "duration_s": _packed(rows["duration_s"].fill_null(0).to_numpy()),

@@ -10,19 +10,21 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
-from importlib.resources import files as package_files
-from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from curation_assets.releases import Release, TablesAt, report_path, versions_of
+from curation_assets.releases import Release, TablesAt, release_before, report_path, versions_of
 from curation_assets.report import facts, gallery
 from curation_assets.report.captions import caption_facts
 from curation_assets.report.decided import funnel, read_decided
 from resources.delta_store import DeltaStore
 from resources.files import Files
 
+_HERE = Path(__file__).parent
+_PROGRAM = tuple(_HERE.parents[1] / package for package in ("curation_assets", "resources"))
+_SOURCES = (".py", ".html", ".css", ".js")
 _SCRIPTS = ("elements.js", "selection.js", "plots.js", "thresholds.js", "gallery.js", "page.js")
 HEAD_BYTES = 4096
 SAMPLE_COLUMNS = [
@@ -48,13 +50,14 @@ def write_report(store: DeltaStore, files: Files, release: Release) -> Report:
     Raises InputError where a version that the release pins is gone.
     """
     name, path = release["release"], report_path(release["release"])
-    made_of = _made_of(facts.release_before(store, release), release)
+    before = release_before(store, release)
+    made_of = _made_of(before, release)
     if files.size(path) is not None:
         html = files.read(path)
         is_whole = html.endswith(b"</html>\n")
         if is_whole and f'<meta name="reelhouse-made-of" content="{made_of}">'.encode() in html[:HEAD_BYTES]:
             return Report(name, path, made_of, len(html), is_new=False)
-    html = made_report(store, files, release)
+    html = _html(report_data(store, files, release, before), made_of, name)
     files.write(path, html)
     return Report(name, path, made_of, len(html), is_new=True)
 
@@ -64,7 +67,7 @@ def made_report(store: DeltaStore, files: Files, release: Release) -> bytes:
 
     Raises InputError where a version that the release pins is gone.
     """
-    before = facts.release_before(store, release)
+    before = release_before(store, release)
     return _html(report_data(store, files, release, before), _made_of(before, release), release["release"])
 
 
@@ -99,20 +102,23 @@ def _of_samples(tables: TablesAt) -> dict[str, Any]:
 
 def _made_of(before: Release | None, release: Release) -> str:
     """Names the release, the one before, and the program that draws them."""
-    digest = hashlib.sha256(json.dumps([release["release"], before and before["release"]]).encode())
-    for file in sorted(_package().iterdir(), key=lambda file: file.name):
-        if file.name.endswith((".py", ".html", ".css", ".js")):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
+    names = [release["release"], before and before["release"], _program()]
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
 
 
-def _package() -> Traversable:
-    return package_files("curation_assets.report")
+@cache
+def _program() -> str:
+    """Names all of the program: what a page says comes from many of its modules."""
+    digest = hashlib.sha256(version("vl-convert-python").encode())
+    files = (file for package in _PROGRAM for file in package.rglob("*") if file.suffix in _SOURCES)
+    for file in sorted(files):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _html(data: Mapping[str, Any], made_of: str, title: str) -> bytes:
-    html, style = (_package().joinpath(name).read_text("utf-8") for name in ("page.html", "page.css"))
-    script = "".join(_package().joinpath(name).read_text("utf-8") for name in _SCRIPTS)
+    html, style = ((_HERE / name).read_text("utf-8") for name in ("page.html", "page.css"))
+    script = "".join((_HERE / name).read_text("utf-8") for name in _SCRIPTS)
     plots = _plots()
     parts = {
         "title": title,

@@ -18,7 +18,6 @@ const starts = unpacked(clips.start_s, Float64Array);
 const videoOf = unpacked(clips.video, Uint32Array);
 const bit = Object.fromEntries(data.marks.map((name, n) => [name, 1 << n]));
 
-const NO_BOUND = { min: -Infinity, max: Infinity };
 const measures = data.measures.map((measure) => ({
   ...measure,
   title: `${measure.name} (${measure.engine})`,
@@ -42,8 +41,8 @@ const stops = new Uint8Array(count);
 
 // Infinity stands where the filter isn't for the clip's media type, NaN where there is no score.
 function judge({ scores, bounds, failed }) {
-  const low = bounds.min ?? NO_BOUND.min;
-  const high = bounds.max ?? NO_BOUND.max;
+  const low = bounds.min ?? -Infinity;
+  const high = bounds.max ?? Infinity;
   for (let i = 0; i < count; i++) {
     const score = scores[i];
     failed[i] = score === Infinity || (score >= low && score <= high) ? 0 : 1;
@@ -52,41 +51,35 @@ function judge({ scores, bounds, failed }) {
 
 const isAsReleased = () => measures.every(({ bounds, min, max }) => bounds.min === min && bounds.max === max);
 
-// Steps in order, each with the clips and hours left after it. `alone`: what it removes as the only step, `last`: after
-// all others of its selection, `unscored`: of `alone`, for want of a score.
+// At which step a clip stops that reaches the measures of `group`, whose first is the step `first`.
+function through(i, group, first, steps) {
+  let stop = NOWHERE;
+  let failures = 0;
+  for (let k = group.length - 1; k >= 0; k--) {
+    if (!group[k].failed[i]) continue;
+    failures++;
+    stop = first + k;
+    steps[stop].alone++;
+    if (Number.isNaN(group[k].scores[i])) steps[stop].unscored++;
+  }
+  if (failures === 1) steps[stop].last++;
+  return stop;
+}
+
+// Steps in order, each with the clips and hours left after it. `alone`: of the clips that reach its selection's filters
+// those that it removes as the only one, `last`: those that it alone removes, `unscored`: of `alone`, for want of a
+// score.
 function recompute() {
   const steps = Array.from({ length: NOWHERE }, () => ({ stopped: 0, seconds: 0, alone: 0, last: 0, unscored: 0 }));
   let waiting = 0;
   for (let i = 0; i < count; i++) {
     const mark = marks[i];
-    let stop = NOWHERE;
-    const through = (group, first, barred) => {
-      let failures = barred ? 1 : 0;
-      let failing = -1;
-      for (let k = 0; k < group.length; k++) {
-        if (!group[k].failed[i]) continue;
-        failures++;
-        failing = first + k;
-        steps[failing].alone++;
-        if (Number.isNaN(group[k].scores[i])) steps[failing].unscored++;
-        if (stop === NOWHERE) stop = failing;
-      }
-      if (failures === 1 && failing >= 0) steps[failing].last++;
-    };
-    if (!(mark & bit.judged)) stop = EXCLUDED;
-    else {
-      if (mark & bit.excluded) stop = EXCLUDED;
-      through(clipMeasures, 1, mark & bit.excluded);
-    }
-    const isClip = stop === NOWHERE;
-    if (!(mark & bit.captioned)) {
-      if (isClip) {
-        stop = WORDLESS;
-        waiting++;
-      }
-    } else {
-      if (isClip && mark & bit.wordless) stop = WORDLESS;
-      through(sampleMeasures, WORDLESS + 1, mark & bit.wordless);
+    const isBarred = !(mark & bit.judged) || mark & bit.excluded;
+    let stop = isBarred ? EXCLUDED : through(i, clipMeasures, 1, steps);
+    if (stop === NOWHERE) {
+      const isAsked = mark & bit.captioned;
+      if (!isAsked) waiting++;
+      stop = !isAsked || mark & bit.wordless ? WORDLESS : through(i, sampleMeasures, WORDLESS + 1, steps);
     }
     if (stop === NOWHERE && mark & bit.chosen && !(mark & bit.in_manifest)) stop = LOST;
     stops[i] = stop;

@@ -1,6 +1,6 @@
 """The score tables, made from stored frames; a video is opened again only for a sampling that they don't cover."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -56,7 +56,7 @@ def score_assets(settings: Settings) -> list[StageAsset]:
     needs = engine_needs(semantic.engines, encoders, [partial(encoder_identity, ENCODER)])
 
     @stage_asset(semantic, settings, group=GROUP, kinds={"pytorch"}, needs=needs)
-    def semantic_scores(work: list[Work], tools: Tools) -> Iterable[Done]:
+    def semantic_scores(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
         """How alike a clip's neighbouring frames are; a hidden cut shows as a low minimum."""
         frames = frames_of(tools, of_semantic)
 
@@ -70,7 +70,7 @@ def score_assets(settings: Settings) -> list[StageAsset]:
         yield from tools.rows_in_workers(from_frames.semantic, work, task, without=encoders)
 
     @stage_asset(aesthetic, settings, group=GROUP, kinds={"pytorch"}, needs=engine_needs(aesthetic.engines, predictors))
-    def aesthetic_scores(work: list[Work], tools: Tools) -> Iterable[Done]:
+    def aesthetic_scores(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
         """How beautiful four frames are. Empty while no aesthetic engine is on; then there is no such filter either."""
         frames = frames_of(tools, of_aesthetic)
 
@@ -83,7 +83,7 @@ def score_assets(settings: Settings) -> list[StageAsset]:
     needs = engine_needs(text.engines, detectors, [partial(reader_identity, READER)])
 
     @stage_asset(text, settings, group=GROUP, kinds={"onnx"}, needs=needs)
-    def text_scores(work: list[Work], tools: Tools) -> Iterable[Done]:
+    def text_scores(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
         """How much of the picture text covers, and what it says if the engine reads it."""
         frames = frames_of(tools, of_text)
         section = tools.settings.text
@@ -97,7 +97,7 @@ def score_assets(settings: Settings) -> list[StageAsset]:
         yield from tools.rows_in_workers(from_frames.text, work, with_settings(frames, section), without=detectors)
 
     @stage_asset(technical, settings, group=GROUP, kinds={"opencv"})
-    def technical_scores(work: list[Work], tools: Tools) -> Iterable[Done]:
+    def technical_scores(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
         """Blur, exposure, borders, frozen pictures and missing colour, measured."""
         return tools.rows_in_workers(from_frames.technical, work, frames_task(tools, tools.settings.technical))
 

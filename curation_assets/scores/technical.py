@@ -22,6 +22,7 @@ BORDER_MIN_SHARE = 0.98
 """Share of a line's pixels that must have the border's colour."""
 FROZEN_BELOW = 2.0
 """Change of luma averaged over 16 x 16 px (at 512 px) that nobody sees; averaging removes noise."""
+_AS_FRACTION = np.arange(256, dtype=np.float32) / 255
 
 
 def technical_identity(engine: str) -> dict[str, str]:
@@ -94,7 +95,7 @@ def colour(picture: Picture) -> float:
     import cv2
 
     shrunk = _shrink(picture, MEASURED_SIDE_PX / max(picture.shape[:2]))
-    lab = cv2.cvtColor(shrunk.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    lab = cv2.cvtColor(cv2.LUT(shrunk, _AS_FRACTION), cv2.COLOR_RGB2LAB)
     return float(np.hypot(lab[..., 1], lab[..., 2]).mean())
 
 
@@ -134,12 +135,15 @@ def border_share(content: tuple[slice, slice], picture: Picture) -> float:
 
 def _flat_lines(lines: NDArray[np.uint8]) -> int:
     """How many lines from the first are one colour in all frames; lines is (frames, lines, pixels, RGB)."""
+    import cv2
+
     if not lines.size:
         return 0
     border_colour = np.median(lines[:, 0], axis=(0, 1))
+    lowest, highest = np.ceil(border_colour - BORDER_TOLERANCE), np.floor(border_colour + BORDER_TOLERANCE)
     for count in range(lines.shape[1]):
-        off = np.abs(lines[:, count] - border_colour).max(axis=-1)
-        if (off <= BORDER_TOLERANCE).mean(axis=1).min() < BORDER_MIN_SHARE:
+        like_border = cv2.inRange(lines[:, count], lowest, highest) > 0
+        if like_border.mean(axis=1).min() < BORDER_MIN_SHARE:
             return count
     return int(lines.shape[1])
 

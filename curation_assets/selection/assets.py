@@ -1,24 +1,33 @@
 """`clip_selection` and `sample_selection`: thresholds applied to scores, every decision with its reasons.
 
 The thresholds are in the settings under `selection` and `sample_selection`; `curation_assets/filters.py` lists
-them, `decisions.py` applies them.
+them and `decisions.py` applies them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 import polars as pl
 
 from curation_assets.filters import Filter, clip_filters, sample_filters
-from curation_assets.refresh import Done, Row, Stage, Work
-from curation_assets.selection.decisions import Unscored, decide
-from curation_assets.selection.exclusions import exclusion_reasons, with_exclusion
+from curation_assets.refresh import Pending, Stage
+from curation_assets.selection.decisions import decisions, score_of, why_not_of
+from curation_assets.selection.exclusions import EXCLUDED, with_exclusion
 from curation_assets.settings import Settings, declared
 from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import CLIP_SELECTION, SAMPLE_SELECTION
 from curation_assets.tools import Tools
 from curation_assets.units import Frames, kept_clips
+
+NOT_WRITTEN = (
+    pl.when(pl.col("caption_status").fill_null("failed") == "failed")
+    .then(pl.format("caption: {}", pl.col("caption_error").replace("", None).fill_null("there is none")))
+    .when(pl.col("status").fill_null("failed") == "failed")
+    .then(pl.format("rewrite: {}", pl.col("rewrite_error").replace("", None).fill_null("there is none")))
+)
+"""Why a clip can't be a sample for want of words; null where it has them."""
 
 
 def selection_assets(settings: Settings) -> list[StageAsset]:
@@ -32,17 +41,14 @@ def selection_assets(settings: Settings) -> list[StageAsset]:
             **score_columns(filters),
         },
         units=lambda reads: with_scores(with_exclusion(kept_clips(reads), reads), reads, filters),
-        version="1",
+        version="2",
         settings=filter_settings(filters),
     )
 
-    def selected(clip: Row) -> Row:
-        return decide(clip["clip_id"], clip["video_id"], values(clip), filters, exclusion_reasons(clip["exclusion"]))
-
     @stage_asset(stage, settings, group="4_selection", kinds={"polars"})
-    def clip_selection(work: list[Work], tools: Tools) -> Iterable[Done]:
+    def clip_selection(work: Pending, tools: Tools) -> Iterable[pl.DataFrame]:
         """Applies the thresholds to the scores; a missing or failed score never passes, nor what people exclude."""
-        return tools.rows_here(selected, work)
+        yield decisions(work.columns, filters, [EXCLUDED])
 
     return [clip_selection]
 
@@ -59,18 +65,14 @@ def sample_selection_assets(settings: Settings) -> list[StageAsset]:
             **{table: [*columns, "caption"] for table, columns in score_columns(filters).items()},
         },
         units=lambda reads: with_scores(captioned_clips(reads), scores_of_captions(reads, filters), filters),
-        version="1",
+        version="2",
         settings=filter_settings(filters),
     )
 
-    def sample(clip: Row) -> Row:
-        decision = decide(clip["clip_id"], clip["video_id"], values(clip), filters, caption_reasons(clip))
-        return {**decision, "caption": clip["caption"]}
-
     @stage_asset(stage, settings, group="6_training_set", kinds={"polars"})
-    def sample_selection(work: list[Work], tools: Tools) -> Iterable[Done]:
+    def sample_selection(work: Pending, tools: Tools) -> Iterable[pl.DataFrame]:
         """Of the selected clips those with a caption, a rewrite and enough alignment."""
-        return tools.rows_here(sample, work)
+        yield decisions(work.columns, filters, [NOT_WRITTEN]).with_columns(caption=work.columns["caption"])
 
     return [sample_selection]
 
@@ -89,25 +91,31 @@ def score_columns(filters: Sequence[Filter]) -> dict[str, list[str]]:
 
 
 def with_scores(clips: pl.DataFrame, reads: Frames, filters: Sequence[Filter]) -> pl.DataFrame:
-    """Adds `scores`: for each filter that has a row its value, or the row's error."""
-    if not filters:
-        return clips.with_columns(scores=pl.lit([], pl.List(pl.Null)))
-    scores = pl.concat(
-        reads[f.table]
-        .filter(engine=f.engine)
-        .select(
-            "clip_id",
-            score=pl.struct(
-                pl.lit(f.name).alias("filter"),
-                "engine",
-                pl.col(f.column).cast(pl.Float64).alias("value"),
-                "error",
-            ),
-        )
-        for f in filters
+    """Adds of each filter the score and why there is none, as `decisions` takes them."""
+    for (table, engine), group in groupby(filters, lambda filter_: (filter_.table, filter_.engine)):
+        own = {score_of(filter_): filter_ for filter_ in group}
+        columns = {name: pl.col(filter_.column).cast(pl.Float64) for name, filter_ in own.items()}
+        rows = reads[table].filter(engine=engine).select("clip_id", "error", is_there=pl.lit(True), **columns)
+        clips = clips.join(rows, on="clip_id", how="left", maintain_order="left")
+        clips = clips.with_columns(_why_not(filter_).alias(why_not_of(filter_)) for filter_ in own.values())
+        clips = clips.drop("error", "is_there")
+    return clips
+
+
+def _why_not(filter_: Filter) -> pl.Expr:
+    """Why a clip has no score to compare; null where it has one."""
+    score, column = pl.col(score_of(filter_)), f"{filter_.column} of {filter_.engine}"
+    number = pl.when(score.is_nan()).then(pl.lit("nan")).when(score > 0).then(pl.lit("inf")).otherwise(pl.lit("-inf"))
+    return (
+        pl.when(pl.col("is_there").is_null())
+        .then(pl.lit(f"no row of {filter_.engine} in {filter_.table}"))
+        .when(pl.col("error") != "")
+        .then("error")
+        .when(score.is_null())
+        .then(pl.lit(f"{column} is null"))
+        .when(~score.is_finite())
+        .then(pl.format(f"{column} is {{}}, which is no number", number))
     )
-    listed = scores.group_by("clip_id", maintain_order=True).agg(pl.col("score").alias("scores"))
-    return clips.join(listed, on="clip_id", how="left")
 
 
 def scores_of_captions(reads: Frames, filters: Sequence[Filter]) -> Frames:
@@ -118,26 +126,9 @@ def scores_of_captions(reads: Frames, filters: Sequence[Filter]) -> Frames:
     return {table: reads[table].join(captions, on="clip_id").filter(present).drop("present") for table in tables}
 
 
-def values(clip: Row) -> dict[tuple[str, str], float | Unscored | None]:
-    """The clip's scores as `decide` takes them."""
-    return {
-        (score["filter"], score["engine"]): Unscored(score["error"]) if score["error"] else score["value"]
-        for score in clip["scores"] or []
-    }
-
-
 def captioned_clips(reads: Frames) -> pl.DataFrame:
     """The selected clips with what captioning and rewriting came to."""
     captions = reads["captions"].select("clip_id", caption_status="status", caption_error="error")
     rewritten = reads["rewritten_captions"].select("clip_id", "caption", "status", rewrite_error="error")
     selected = reads["clip_selection"].filter("selected").select("clip_id", "video_id")
     return selected.join(captions, on="clip_id", how="left").join(rewritten, on="clip_id", how="left")
-
-
-def caption_reasons(clip: Row) -> list[str]:
-    """Why a clip can't be a sample for want of words."""
-    if clip["caption_status"] is None or clip["caption_status"] == "failed":
-        return [f"caption: {clip['caption_error'] or 'there is none'}"]
-    if clip["status"] is None or clip["status"] == "failed":
-        return [f"rewrite: {clip['rewrite_error'] or 'there is none'}"]
-    return []

@@ -1,7 +1,7 @@
 """`exclusions`: what people leave out by hand, with their reasons; `clip_selection` reads it."""
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,9 @@ from curation_assets.stage_asset import told_spec
 from curation_assets.tables import EXCLUSIONS
 from curation_assets.units import Frames
 from resources.delta_store import DeltaStore
+
+EXCLUDED = pl.format("excluded: {}", "exclusion")
+"""The reason against clips that `with_exclusion` names; null for the rest."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,6 @@ def with_exclusion(clips: pl.DataFrame, reads: Frames) -> pl.DataFrame:
         .with_columns(exclusion=pl.coalesce("of_clip", "of_video"))
         .drop("of_clip", "of_video")
     )
-
-
-def exclusion_reasons(exclusion: str | None) -> Sequence[str]:
-    return [] if exclusion is None else [f"excluded: {exclusion}"]
 
 
 def _change(store: DeltaStore, shard: str, decided: Callable[[list[Row]], list[Row]]) -> Change:

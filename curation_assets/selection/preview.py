@@ -11,6 +11,7 @@ from typing import Literal
 import polars as pl
 
 from curation_assets.filters import Filter
+from curation_assets.selection.decisions import score_of
 from curation_assets.selection.scored import (
     Scan,
     beside,
@@ -20,11 +21,9 @@ from curation_assets.selection.scored import (
     kept_clips,
     lacks_score,
     removes,
-    score_of,
     with_scores,
 )
 from curation_assets.settings import Bound
-from resources.delta_store import PARTITION
 
 NEAREST = 5
 SAMPLED = 20_000
@@ -342,13 +341,13 @@ def _samples(
 ) -> Samples:
     """Of the clips that either selects, by the rules of `sample_selection`; `selected` is how many `then` does."""
     rewritten = (
-        scan("rewritten_captions").select(PARTITION, "clip_id", "status", caption_hash=hash_of("caption")).collect()
+        scan("rewritten_captions").select("shard", "clip_id", "status", caption_hash=hash_of("caption")).collect()
     )
-    captions = scan("captions").select(PARTITION, "clip_id", caption_status="status").collect()
+    captions = scan("captions").select("shard", "clip_id", caption_status="status").collect()
     written = beside(in_order(captions), in_order(rewritten.with_columns(has_rewrite=True)))
     scored = with_scores(written.lazy(), scan, [*then, *now])
     chosen = {"duration_s": "duration_s", "chosen": "selected", "chosen_now": "selected_now"}
-    samples = beside(scored, clips.select(PARTITION, "clip_id", **chosen))
+    samples = beside(scored, clips.select("shard", "clip_id", **chosen))
     failed = _failed("caption_status") | (pl.col("has_rewrite") & _failed("status"))
     has_words = pl.col("has_rewrite").fill_null(False) & ~failed
     samples = judged(samples, pl.col("chosen") & has_words, pl.col("chosen_now") & has_words, then, now)

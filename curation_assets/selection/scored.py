@@ -1,4 +1,4 @@
-"""Many clips with their scores side by side, and the rules of `decisions.py` over whole columns of them."""
+"""Many clips of all shards with their scores side by side, for those who ask what thresholds would do."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 
-from curation_assets.filters import Filter
+from curation_assets.filters import Filter, is_for_clips, passes
 from curation_assets.media_types import IS_IMAGE
+from curation_assets.selection.decisions import score_of
 from curation_assets.tables import TABLES
-from resources.delta_store import PARTITION
 
 Scan = Callable[[str], pl.LazyFrame]
 """The rows of a table, with every column of its schema; a table that isn't there has none."""
@@ -24,7 +24,7 @@ def kept_clips(scan: Scan) -> pl.LazyFrame:
     return (
         scan("clips")
         .filter(pl.col("clip_id").is_not_null(), pl.col("dropped").is_null())
-        .select(PARTITION, "clip_id", "video_id", "duration_s")
+        .select("shard", "clip_id", "video_id", "duration_s")
         .with_columns(excluded=pl.col("clip_id").is_in(clips) | pl.col("video_id").is_in(videos))
     )
 
@@ -54,7 +54,7 @@ def _scores(scan: Scan, table: str, engine: str, names: Mapping[str, str]) -> pl
     of_caption = {"scored_hash": hash_of("caption")} if "caption" in TABLES[table].schema else {}
     is_there = pl.col("error").is_null() | (pl.col("error") == "")
     scores = (pl.when(is_there).then(pl.col(column).cast(pl.Float64)).alias(name) for name, column in names.items())
-    return scan(table).filter(engine=engine).select(PARTITION, "clip_id", *scores, **of_caption)
+    return scan(table).filter(engine=engine).select("shard", "clip_id", *scores, **of_caption)
 
 
 def hash_of(caption: str) -> pl.Expr:
@@ -73,17 +73,17 @@ def beside(clips: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
     A join takes longer than all else here. It is left out where both have the same clips, first all, then by shard.
     """
     if clips["clip_id"].equals(others["clip_id"]):
-        return clips.hstack(others.drop(PARTITION, "clip_id"))
+        return clips.hstack(others.drop("shard", "clip_id"))
     parts, shards = _shards(clips), _shards(others)
     if len(parts) <= 1 and len(shards) <= 1:
-        return clips.join(others.drop(PARTITION), on="clip_id", how="left", maintain_order="left")
+        return clips.join(others.drop("shard"), on="clip_id", how="left", maintain_order="left")
     joined = [beside(part, shards.get(shard, others.clear())) for shard, part in parts.items()]
     return pl.concat([beside(clips.clear(), others.clear()), *joined], rechunk=True)
 
 
 def _shards(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """The rows of each shard, whose files follow each other in any order."""
-    runs = rows.select(pl.col(PARTITION).rle()).unnest(PARTITION)
+    runs = rows.select(pl.col("shard").rle()).unnest("shard")
     runs = runs.with_columns(start=pl.col("len").cum_sum() - pl.col("len")).sort("value", maintain_order=True)
     found: dict[str, list[pl.DataFrame]] = defaultdict(list)
     for length, shard, start in runs.select("len", "value", "start").iter_rows():
@@ -91,20 +91,9 @@ def _shards(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     return {shard: pl.concat(parts) for shard, parts in found.items()}
 
 
-def score_of(filter_: Filter) -> str:
-    """The column of a filter's score."""
-    return ".".join(filter_.key)
-
-
 def removes(filter_: Filter) -> pl.Expr:
-    """Whether `decide` finds a reason against the clip in this filter."""
-    score, bound = pl.col(score_of(filter_)), filter_.bound
-    passes = score.is_finite()
-    if bound.min is not None:
-        passes &= score >= bound.min
-    if bound.max is not None:
-        passes &= score <= bound.max
-    return _is_for(filter_) & ~passes.fill_null(False)
+    """Whether `decisions` finds a reason against the clip in this filter."""
+    return _is_for(filter_) & ~passes(filter_, pl.col(score_of(filter_)))
 
 
 def lacks_score(filter_: Filter) -> pl.Expr:
@@ -122,5 +111,4 @@ def _is_scored(filter_: Filter) -> pl.Expr:
 
 
 def _is_for(filter_: Filter) -> pl.Expr:
-    types, is_image = filter_.bound.media_types, pl.col("is_image")
-    return (is_image & ("image" in types)) | (~is_image & ("video" in types))
+    return is_for_clips(filter_, pl.col("is_image"))

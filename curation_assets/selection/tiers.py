@@ -7,7 +7,6 @@ import polars as pl
 from curation_assets.filters import tier_filters
 from curation_assets.selection.scored import Scan, hash_of, removes, with_scores
 from curation_assets.settings import Settings, Tier
-from resources.delta_store import PARTITION
 
 
 def tiers(samples: pl.DataFrame, scan: Scan, settings: Settings) -> Iterator[tuple[Tier, pl.DataFrame]]:
@@ -16,7 +15,7 @@ def tiers(samples: pl.DataFrame, scan: Scan, settings: Settings) -> Iterator[tup
     A score that is missing, null, NaN or infinite never passes; one of a caption counts where it is of the sample's.
     """
     own_filters = [tier_filters(tier, settings) for tier in settings.tiers]
-    captioned = samples.lazy().select(PARTITION, "clip_id", caption_hash=hash_of("text"))
+    captioned = samples.lazy().select("shard", "clip_id", caption_hash=hash_of("text"))
     scored = with_scores(captioned, scan, [filter_ for filters in own_filters for filter_ in filters])
     for tier, filters in zip(settings.tiers, own_filters, strict=True):
         for filter_ in filters:

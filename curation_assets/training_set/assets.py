@@ -10,8 +10,8 @@ import polars as pl
 
 from curation_assets.checks import nothing_lost_result, sound_result, whole_table_specs
 from curation_assets.engines import identity
-from curation_assets.refresh import Done, Stage, Work
-from curation_assets.releases import TablesAt, all_releases, versions_of
+from curation_assets.refresh import Done, Row, Stage, Work
+from curation_assets.releases import TablesAt, find_release, release_before, versions_of
 from curation_assets.rules import release_rules
 from curation_assets.settings import Settings, Trainer, declared
 from curation_assets.stage_asset import (
@@ -75,7 +75,7 @@ def _training_manifest(settings: Settings) -> StageAsset:
     needs = [partial(token_counter, settings.training_set.trainer.tokenizer)]
 
     @stage_asset(stage, settings, group=GROUP, kinds={"polars"}, needs=needs)
-    def training_manifest(work: list[Work], tools: Tools) -> Iterable[Done]:
+    def training_manifest(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
         """The samples of a shard: selected, captioned, encoded, and their source still there."""
         trainer = tools.settings.training_set.trainer
         count_tokens = token_counter(trainer.tokenizer)
@@ -128,10 +128,7 @@ def _training_set(settings: Settings, stages: Sequence[Stage]) -> dg.AssetsDefin
         """
         require_same_settings(context, settings)
         with explaining(TRAINING_SET.name):
-            try:
-                release = make_release(home.store(), home.files(), settings, stages, context.run.run_id)
-            except InputError as failure:
-                raise dg.Failure(f"{TRAINING_SET.name}: {failure}", allow_retries=False) from failure
+            release = make_release(home.store(), home.files(), settings, stages, context.run.run_id)
         made = _Made(release, home.store(), home.files())
         context.add_asset_metadata(made.metadata(settings))
         return dg.MaterializeResult(data_version=dg.DataVersion(release.name), check_results=made.checks())
@@ -148,16 +145,14 @@ class _Made:
     files: Files
 
     @cached_property
-    def _releases(self) -> list[dict[str, Any]]:
-        """Up to this one, oldest first."""
-        releases = all_releases(self.store)
-        return releases[: [row["release"] for row in releases].index(self.release.name) + 1]
+    def _row(self) -> Row:
+        return find_release(self.store, self.release.name)
 
     @cached_property
     def _samples(self) -> pl.DataFrame:
-        return self._samples_of(self._releases[-1])
+        return self._samples_of(self._row)
 
-    def _samples_of(self, release: dict[str, Any]) -> pl.DataFrame:
+    def _samples_of(self, release: Row) -> pl.DataFrame:
         tables = TablesAt(self.store, versions_of(release))
         columns = ["clip_id", "file_path", "duration_s"]
         return tables.read(TRAINING_MANIFEST.name, columns, pl.col("error").is_null())
@@ -165,7 +160,7 @@ class _Made:
     def checks(self) -> list[dg.AssetCheckResult]:
         gaps = len(self.release.gaps)
         lost = [f"{gaps} gaps: shards with inputs without result, rows out of date or failures"] if gaps else []
-        rules = release_rules(self._releases[-1], self.release.is_new, self._samples["file_path"], self.files)
+        rules = release_rules(self._row, self.release.is_new, self._samples["file_path"], self.files)
         return [
             sound_result(TRAINING_SET.name, rules),
             nothing_lost_result(TRAINING_SET.name, lost, {"gaps": gaps}),
@@ -196,12 +191,12 @@ class _Made:
         }
 
     def _changed(self) -> str:
-        """Against the release before, by clip; `reelhouse diff` tells more."""
+        """Against the release before, by clip; `reelhouse release diff` tells more."""
         if not self.release.is_new:
             return "nothing: the same samples under the same settings were released before"
-        if len(self._releases) == 1:
+        before = release_before(self.store, self._row)
+        if before is None:
             return "the first release"
-        before = self._releases[-2]
         try:
             was = self._samples_of(before)
         except InputError as gone:

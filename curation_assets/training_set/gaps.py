@@ -4,14 +4,14 @@ Told from the rows themselves, so that compaction and vacuum change nothing: a r
 was made from, and a stage's declaration says what it would be made from now.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from curation_assets.failures import KINDS as FAILED
 from curation_assets.failures import has_failed
-from curation_assets.refresh import Row, Stage
+from curation_assets.refresh import Stage
 from curation_assets.releases import TablesAt
 
 SHARDS_AT_ONCE = 100  # more shards, more memory; fewer, more openings of each table
@@ -90,23 +90,19 @@ def _count(rows: pl.DataFrame) -> dict[str, int]:
 def _shards_out_of_date(stage: Stage, wanted: pl.DataFrame, rows: pl.DataFrame) -> dict[str, None]:
     """Shards whose first input with rows, or its row of any engine, has another fingerprint now."""
     first = wanted.join(rows, on=stage.unit, how="semi").sort(stage.unit).unique("shard", keep="first")
-    stored = rows.join(first, on=stage.unit, how="semi")
-    return dict.fromkeys(unit["shard"] for unit in _changed(stage, first, stored))
+    return dict.fromkeys(_changed(stage, first, rows)["shard"])
 
 
 def _all_out_of_date(stage: Stage, wanted: pl.DataFrame, units: pl.DataFrame, rows: pl.DataFrame) -> dict[str, int]:
     """By shard the inputs whose rows would be made anew, and the rows whose input is gone."""
     made = wanted.join(rows, on=stage.unit, how="semi")
-    changed = pl.Series("shard", [unit["shard"] for unit in _changed(stage, made, rows)], pl.String).to_frame()
     gone = rows.join(units, on=stage.unit, how="anti").select("shard")
-    return _count(pl.concat([changed, gone]))
+    return _count(pl.concat([_changed(stage, made, rows).select("shard"), gone]))
 
 
-def _changed(stage: Stage, units: pl.DataFrame, rows: pl.DataFrame) -> Iterable[Row]:
-    stored = {(*stage.key_of(row), row["input_fingerprint"]) for row in rows.to_dicts()}
-    for unit in units.to_dicts():
-        columns = {name: value for name, value in unit.items() if name != "shard"}
-        if any(
-            (unit[stage.unit], engine, stage.fingerprint(columns, engine)) not in stored for engine in stage.engines
-        ):
-            yield unit
+def _changed(stage: Stage, units: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """The units of whose rows there is none with the present fingerprint, of one engine or more."""
+    stored = rows.select(*stage.keys(), input_fingerprint="input_fingerprint")
+    now = stage.fingerprints(units.drop("shard")).rename({"_fingerprint": "input_fingerprint"})
+    changed = now.join(stored, on=now.columns, how="anti")
+    return units.join(changed, left_on=stage.unit, right_on="_unit", how="semi")

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import polars as pl
 
 from curation_assets.releases import Release, TablesAt, versions_of
+from curation_assets.settings import Settings
 from curation_assets.tables import TRAINING_MANIFEST
 from curation_assets.training_set.reasons import DECISIONS, kind_of
-from curation_assets.training_set.release import released_samples
+from curation_assets.training_set.release import released_samples, settings_text
 from resources.delta_store import DeltaStore
 
 Row = dict[str, Any]
@@ -87,6 +88,11 @@ def setting_changes(before: str | None, after: str | None) -> list[tuple[str, An
         return None
     old, new = _flat(json.loads(before)), _flat(json.loads(after))
     return [(key, old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+
+
+def departures(settings: str | None) -> list[tuple[str, Any, Any]] | None:
+    """What a text of settings has otherwise than the defaults: key, default, value; null without the text."""
+    return setting_changes(settings_text(Settings()), settings)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

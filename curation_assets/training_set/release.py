@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from curation_assets.refresh import Stage, data_version
+from curation_assets.refresh import Stage, rows_sha256
 from curation_assets.releases import PARTITION, TablesAt, tables_now
 from curation_assets.settings import Settings, result_settings, settings_hash
 from curation_assets.tables import TRAINING_MANIFEST, TRAINING_SET
@@ -57,7 +57,7 @@ def make_release(store: DeltaStore, files: Files, settings: Settings, stages: Se
         gaps = find_gaps(stages, tables)
         if samples.is_empty():
             raise InputError(_why_nothing(tables, gaps))
-        digest = data_version(samples, TRAINING_MANIFEST)
+        digest = samples_sha256(samples)
         same = _newest_with(before, digest, hashed)
         name = same["release"] if same else f"r{before.height + 1:04d}-{_digest((digest + hashed).encode())[:8]}"
         paths_from = same["paths_from"] if same else _paths_from(settings, files)
@@ -117,6 +117,11 @@ def settings_text(settings: Settings) -> str:
 
 def _paths_from(settings: Settings, files: Files) -> str | None:
     return str(files.root) if settings.training_set.paths == "absolute" else None
+
+
+def samples_sha256(samples: pl.DataFrame) -> str:
+    """16 hex digits naming rows of the manifest in any order, bookkeeping aside."""
+    return rows_sha256(samples.select(TRAINING_MANIFEST.data_columns))[:16]
 
 
 def _newest_with(releases: pl.DataFrame, samples_sha256: str, settings: str) -> dict[str, Any] | None:

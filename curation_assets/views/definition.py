@@ -9,19 +9,12 @@ from typing import Any
 
 import dagster as dg
 
-from curation_assets.lineage import columns_made_from
+from curation_assets.lineage import columns_made_from, told_by
 from curation_assets.refresh import Stage
 from curation_assets.tables import Table
 
-SHARD_FILES = "shard_files"
-_TOLD_BY = {"source_files": SHARD_FILES}  # a table written for all shards at once -> what tells of one shard's part
 SOURCE_URL = "CURATION_SOURCE_URL"
 ROOT = Path(__file__).parents[2]
-
-
-def told_by(table: str) -> dg.AssetKey:
-    """The asset whose data version says whether a shard's part of the table changed."""
-    return dg.AssetKey(_TOLD_BY.get(table, table))
 
 
 def column_schema(table: Table) -> dg.TableSchema:

@@ -1,6 +1,6 @@
 """What a materialization shows in the Dagster UI.
 
-Numbers keep their labels from run to run, 0 where there is nothing to count: Dagster plots what has a label.
+Counts keep their labels from run to run, 0 where there is nothing to count: Dagster plots what has a label.
 Schema, lineage and code are the definition's (`views.definition`) and not repeated in each event.
 """
 
@@ -85,19 +85,27 @@ class Refreshed:
             **failures(report.failures),
             **self._pictures(before),
             **settings_in_force(self.table, self.settings),
-            "preview": preview(self._rows, self.table),
+            "preview": preview(self._rows.lazy(), self.table),
             **where(self.store, self.table, report.version),
         }
 
     @cached_property
     def tags(self) -> dict[str, str]:
         """Names what the pictures show: rows and bounds. Where both are as before, so are the pictures."""
+        if not self.has_pictures:
+            return {}
         shown = [self.report.data_version, *(repr(filter_) for filter_ in self._filters)]
         return {PICTURES_TAG: hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:16]}
 
     @cached_property
-    def _rows(self) -> pl.LazyFrame:
-        return self.store.scan(self.store.snapshot(self.report.table, self.report.version), self.report.shard)
+    def _rows(self) -> pl.DataFrame:
+        """The columns that are shown."""
+        hidden = NOT_PREVIEWED.difference(self.table.key)
+        return self._read(*(name for name in self.table.stage_columns if name not in hidden), "error")
+
+    def _read(self, *columns: str) -> pl.DataFrame:
+        handle = self.store.snapshot(self.report.table, self.report.version)
+        return self.store.read(handle, columns, self.report.shard)
 
     @cached_property
     def _filters(self) -> list[Filter]:
@@ -110,12 +118,11 @@ class Refreshed:
         """Clips or spans that stay, and the dropped ones by rule; a clip counts once for each of its filters."""
         sound = self._rows.filter(pl.col("error").is_null())
         if self.table.name == CLIPS.name:
-            spans = sound.select("dropped").collect()["dropped"]
+            spans = sound["dropped"]
             return {"clips": spans.null_count(), **_dropped(DROP_RULES, [[why] for why in spans.drop_nulls()])}
         if self.table.name in DECISIONS:
-            decisions = sound.select("selected", "reasons").collect()
             rules = [*DECISIONS[self.table.name][1], *(filter_.name for filter_ in self._filters)]
-            return {"selected": int(decisions["selected"].sum()), **_dropped(rules, decisions["reasons"].to_list())}
+            return {"selected": int(sound["selected"].sum()), **_dropped(rules, sound["reasons"].to_list())}
         return {}
 
     def _pictures(self, before: dg.AssetMaterialization | None) -> Values:
@@ -141,7 +148,7 @@ class Refreshed:
         return drawn and image(drawn.encode(), "svg+xml", "histogram")
 
     def _contact_sheet(self) -> str | None:
-        rows, name = self._collected, self.table.name
+        rows, name = self._rows, self.table.name
         if name in DECISIONS:
             sheet = of_decisions(rows, self._scores)
         elif self._filters:
@@ -152,12 +159,10 @@ class Refreshed:
         return contact_sheet(sheet, stored_pictures(self.store, self.files, self.report.shard))
 
     @cached_property
-    def _collected(self) -> pl.DataFrame:
-        return self._rows.collect()
-
-    @cached_property
     def _scores(self) -> pl.DataFrame:
-        return scores_of(self._collected, self._filters)
+        is_decided = self.table.name in DECISIONS  # the largest column, which is read for nothing else
+        rows = self._read("clip_id", "measurements", "error") if is_decided else self._rows
+        return scores_of(rows, self._filters)
 
 
 def _dropped(rules: Sequence[str], reasons: Sequence[Sequence[str]]) -> dict[str, int]:
@@ -205,7 +210,7 @@ def settings_in_force(table: Table, settings: Settings) -> Values:
     section = getattr(settings, key)
     found = [field for field in field_help(section, key) if not field.execution]
     if table.name in DECISIONS:  # bounds of engines that are off decide nothing
-        on = {(f.table.removesuffix("_scores"), f.engine) for f in DECISIONS[table.name][0](settings)}
+        on = {(f.slot, f.engine) for f in DECISIONS[table.name][0](settings)}
         found = [field for field in found if tuple(field.key.split(".")[1:3]) in on]
     columns = ["setting", "value", "unit", "allowed", "default", "meaning"]
     return {"settings": as_table(columns, [_setting(field) for field in found])}

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from curation_assets.filters import Filter
-from curation_assets.media_types import IS_IMAGE
+from curation_assets.filters import Filter, is_for_clips, passes
 
 SCORES = pl.Schema(
     {
@@ -31,16 +30,15 @@ def scores_of(rows: pl.DataFrame, filters: Sequence[Filter]) -> pl.DataFrame:
 
 
 def _judged(rows: pl.DataFrame, filter_: Filter) -> pl.DataFrame:
-    """As `selection.decisions` judges: bounds are inclusive, and what is no finite number never passes."""
     low, high = (pl.lit(bound, pl.Float64) for bound in (filter_.bound.min, filter_.bound.max))
     score = pl.col(filter_.column).cast(pl.Float64)
     value = pl.when(pl.col("error").is_null() & score.is_finite()).then(score)
-    media_type = pl.when(IS_IMAGE).then(pl.lit("image")).otherwise(pl.lit("video"))
-    of_filter = (pl.col("engine") == filter_.engine) & media_type.is_in(list(filter_.bound.media_types))
     return (
-        rows.filter(of_filter)
+        rows.filter(is_for_clips(filter_), engine=filter_.engine)
         .with_columns(filter=pl.lit(filter_.name), value=value)
-        .with_columns(margin=pl.min_horizontal(pl.col("value") - low, high - pl.col("value")))
-        .with_columns(passed=pl.col("value").is_not_null() & (pl.col("margin") >= 0).fill_null(True))
+        .with_columns(
+            margin=pl.min_horizontal(pl.col("value") - low, high - pl.col("value")),
+            passed=passes(filter_, pl.col("value")),
+        )
         .select(SCORES.names())
     )

@@ -2,6 +2,8 @@
 
 import resource
 import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,13 +12,16 @@ import av
 import numpy as np
 import pytest
 
-from curation_assets.clip_files.encoding import encode_clip
+from curation_assets.clip_files.encoding import Wanted, encode_clip, encode_in_one_pass
+from curation_assets.clip_files.storing import ClipEncoder, FileTask
 from curation_assets.raw_videos.probing import probe_video
 from curation_assets.settings import ClipFiles, RawVideos
 from curation_assets.tables import CLIP_FILES
 from resources.errors import InputError, TransientError
 from resources.ffmpeg import Limits, ffmpeg_program, run_ffmpeg
+from resources.files import Files
 from resources.media import VideoSource, read_frames
+from resources.pictures import pack_pictures
 from resources.timestamps import Timeline
 from tests import videos
 
@@ -284,6 +289,76 @@ def test_a_source_behind_a_url_is_read_whole_and_leaves_no_copy(tmp_path):
 
 def _fields(source: VideoSource) -> dict[str, Any]:
     return {name: getattr(source, name) for name in source.__dataclass_fields__}
+
+
+OPUS = ("-c:v", "libvpx", "-g", "400", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libopus")
+NOISE = ("-f", "lavfi", "-i", "anoisesrc=colour=pink:duration=10", "-c:v", "copy", "-c:a", "aac", "-b:a", "32k")
+OPEN_GOP = ("-c:v", "libx264", "-preset", "veryfast", "-x264-params", "open-gop=1:keyint=20:min-keyint=20")
+HOSTILE: dict[str, Callable[[], Path]] = {
+    "one keyframe": lambda: videos.numbered("long_gop.mp4", *LONG_GOP, frames=200),
+    "open GOP, start offset": lambda: videos.numbered(
+        "open_gop.ts", *OPEN_GOP, "-c:a", "aac", "-output_ts_offset", "5.3", frames=200
+    ),
+    "Opus": lambda: videos.numbered("opus.webm", *OPUS, frames=200),
+    "noise in AAC": lambda: videos.ffmpeg("noise.mp4", "-i", str(videos.bikes()), *NOISE),
+    "MPEG-2": lambda: videos.numbered("mpeg2.ts", *MPEG2, frames=200),
+    "no timestamps": videos.raw_h264,
+    "AVI": videos.avi_h264,
+    "variable frame rate": videos.variable_frame_rate,
+    "rotated": lambda: videos.rotated(90),
+    "odd size": videos.odd_size,
+    "real, MPEG-PS": videos.city,
+}
+
+
+def spans_of(video: Probed, folder: Path) -> list[Wanted]:
+    """Three clips, the last two next to each other, with the source's own pictures."""
+    frames = [frame.rgb() for frame in read_frames(video.source)]
+    count = len(frames)
+    edges = [(0, count // 4), (count // 2, count - count // 4), (count - count // 4, count)]
+    return [
+        Wanted(span(video, start, end), folder / f"{start}.mp4", (frames[start], frames[end - 1]))
+        for start, end in edges
+    ]
+
+
+@pytest.mark.parametrize(("name", "codec"), [*((name, "libx264") for name in HOSTILE), ("one keyframe", "libx265")])
+def test_files_made_in_one_pass_are_those_made_alone_byte_for_byte(name, codec, tmp_path):
+    video, settings = probed(HOSTILE[name]()), ClipFiles(video_codec=codec)
+    together = spans_of(video, tmp_path / "together")
+    rows = encode_in_one_pass(together, video.source, video.audio_stream_index, settings, LIMITS)
+    for one, row in zip(together, rows, strict=True):
+        alone = tmp_path / "alone.mp4"
+        assert row == encode_clip(one.clip, video.source, video.audio_stream_index, settings, alone, LIMITS, one.shown)
+        assert one.destination.read_bytes() == alone.read_bytes()
+
+
+@pytest.mark.parametrize("cause", ["a wrong count", "another picture", "damage"])
+def test_one_pass_makes_all_files_or_none(cause, tmp_path):
+    video = probed(videos.damaged() if cause == "damage" else videos.bikes())
+    wanted = spans_of(video, tmp_path)
+    if cause == "a wrong count":
+        wanted[1].clip["frame_count"] += 1
+    if cause == "another picture":
+        wanted[1] = replace(wanted[1], shown=(np.zeros_like(wanted[1].shown[0]), wanted[1].shown[1]))
+    with pytest.raises(InputError, match=r"one by one|ffmpeg failed"):
+        encode_in_one_pass(wanted, video.source, video.audio_stream_index, SETTINGS, LIMITS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_clip_that_fails_takes_no_neighbour_with_it(tmp_path):
+    video = probed(videos.bikes())
+    files = Files(str(tmp_path))
+    about = {"source_uri": video.source.uri, **probe_video(video.source.uri, RawVideos()), "video_id": "v"}
+    tasks = []
+    for number, one in enumerate(spans_of(video, tmp_path)):
+        files.write(f"{number}.zip", pack_pictures([one.shown[0]] * 8 + [one.shown[1]], 92))
+        tasks.append(FileTask({**about, **one.clip, "frames_path": f"{number}.zip"}, f"clips/{number}.mp4"))
+    tasks[1].clip["frame_count"] += 1
+    outcomes = ClipEncoder(files, SETTINGS, LIMITS)(tasks)
+    assert [isinstance(outcome, InputError) for outcome in outcomes] == [False, True, False]
+    assert files.listing("clips") == ["clips/0.mp4", "clips/2.mp4"]
+    assert all(files.size(row["file_path"]) == row["file_size_bytes"] for row in outcomes if isinstance(row, dict))
 
 
 def test_a_full_disk_leaves_nothing_and_is_tried_again(tmp_path):

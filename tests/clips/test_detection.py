@@ -1,6 +1,8 @@
 """Where shots begin and end."""
 
 import random
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curation_assets.clips.detection import detect_scenes
+from curation_assets.clips.detection import Stretch, detect_scenes, score
 from curation_assets.raw_videos.probing import probe_video
 from curation_assets.settings import Cuts, RawVideos
 from curation_assets.tables import SCENES
@@ -74,6 +76,44 @@ def test_detectors_find_what_pyscenedetect_finds(path: Path) -> None:
     assert starts(path, Cuts(detector="adaptive")) == plain_pyscenedetect(path, scenedetect.AdaptiveDetector())
 
 
+STORED_AS: dict[str, Callable[[], Path]] = {
+    "4:2:0": videos.bikes,
+    "720p": videos.bigbuckbunny,
+    "1080p": partial(videos.gradio, "a.mp4"),
+    "odd height": videos.city,
+    "odd width": videos.odd_width,
+    "odd 4:4:4": videos.odd_size,
+    "RGB": videos.one_pixel,
+    "fields": partial(videos.ride, "fields"),
+    "ten bit": partial(videos.ride, "ten bit"),
+    "full range": partial(videos.ride, "full range"),
+    "BT.709, full range": partial(videos.tagged, "bt709", True),
+    "turned": partial(videos.rotated, 90),
+    "anamorphic": videos.anamorphic,
+    "8K": videos.huge,
+}
+
+
+@pytest.mark.parametrize("stored_as", STORED_AS)
+def test_scores_are_pyscenedetects_to_the_last_bit(stored_as: str) -> None:
+    import scenedetect
+
+    path = STORED_AS[stored_as]()
+
+    class Kept(scenedetect.ContentDetector):
+        def process_frame(self, timecode: Any, frame_img: Any) -> Any:
+            cuts = super().process_frame(timecode, frame_img)
+            scores.append(self._frame_score)
+            return cuts
+
+    scores: list[float] = []
+    plain_pyscenedetect(path, Kept())
+    probed = {"source_uri": str(path), **probe_video(str(path), RawVideos())}
+    scored = score(VideoSource.from_row(probed), Cuts(), Stretch())
+    assert scored is not None
+    assert scored.scores == scores
+
+
 def test_a_fade_through_black_is_cut_in_the_middle_of_the_black() -> None:
     import scenedetect
 
@@ -104,6 +144,15 @@ def test_shortest_scene_is_counted_in_frames() -> None:
     video = videos.shots("flash.mp4", 30, 5, 30)
     assert starts(video, Cuts(min_scene_frames=15)) == [30]
     assert starts(video, Cuts(min_scene_frames=1)) == [30, 35]
+
+
+def test_shortest_scene_is_counted_at_the_average_rate_where_it_varies() -> None:
+    import scenedetect
+
+    video = videos.slow_shot()
+    assert starts(video) == [40, 50]
+    found = scenedetect.detect(str(video), scenedetect.ContentDetector(), backend="pyav")
+    assert [row["start_s"] for row in scenes_of(video)[1]] == [start.seconds for start, _ in found] == [0, 1.6, 3.2]
 
 
 def test_variable_frame_rate_is_exact() -> None:

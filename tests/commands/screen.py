@@ -86,9 +86,8 @@ def run_in_terminal(
     pid, terminal = pty.fork()
     if pid == 0:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background shell leaves it ignored
-        time.sleep(0.05)  # until the terminal has its size
+        fcntl.ioctl(pty.STDIN_FILENO, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         os.execvpe(command[0], list(command), dict(environment))
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
     screen, decoder, written, pressed = Screen(size[1]), codecs.getincrementaldecoder("utf-8")(), [], False
     deadline = time.monotonic() + TIME_LIMIT_S
     while time.monotonic() < deadline and select.select([terminal], [], [], TIME_LIMIT_S)[0]:

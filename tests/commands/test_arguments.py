@@ -9,7 +9,9 @@ import pytest
 from polars.exceptions import PanicException
 
 from curation_assets import cli
+from curation_assets.commands.arguments import home_flags
 from curation_assets.commands.problems import ended_by
+from resources.errors import EngineUnavailable, Unknown
 
 COMMANDS = cli._parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr,assignment]
 
@@ -115,6 +117,7 @@ def test_only_debug_prints_a_trace(debug: bool, capsys: pytest.CaptureFixture[st
         (MemoryError(), "unexpected MemoryError: ; run again with --debug"),
         (PanicException("assertion failed"), "unexpected PanicException: assertion failed"),
         (KeyboardInterrupt(), "interrupted; finished rows are kept"),
+        (EngineUnavailable("nothing was begun, for want of:\nweights"), "nothing was begun, for want of:\nweights"),
     ],
 )
 def test_each_kind_of_problem_has_its_remedy(
@@ -123,6 +126,16 @@ def test_each_kind_of_problem_has_its_remedy(
     os.environ["CURATION_HOME"] = str(nowhere)
     assert ended_by(problem, argparse.Namespace(debug=False)) == 1
     assert capsys.readouterr().err.strip().startswith(f"reelhouse: {line}")
+
+
+def test_a_name_of_nothing_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended_by(Unknown("r9: no such release"), argparse.Namespace(debug=False)) == 2
+    assert capsys.readouterr().err == "reelhouse: r9: no such release\n"
+
+
+def test_home_and_settings_are_repeated_as_a_shell_reads_them() -> None:
+    options = argparse.Namespace(home="my home", settings=None)
+    assert home_flags(options) == " --home 'my home'"
 
 
 def test_dagsters_records_that_are_locked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import io
 import logging
+import subprocess
+import sys
 from typing import Any
 
 import dagster as dg
@@ -161,6 +163,16 @@ def test_a_dumb_terminal_and_a_file_get_no_table(board: Board, monkeypatch: pyte
         with shown(board, console):
             board.see(event(DagsterEventType.STEP_START, "scenes"))
         assert console.file.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_what_a_step_prints_stays_out_of_the_document_that_follows() -> None:
+    code = (
+        "from rich.console import Console; from curation_assets.commands.live import Board, shown\n"
+        "with shown(Board(), Console(stderr=True)): print('a step')\n"
+        "print('the document')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "the document\n"
 
 
 def test_durations_in_words() -> None:

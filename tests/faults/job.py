@@ -15,6 +15,7 @@ from curation_assets import stage_asset
 from curation_assets.definitions import all_assets
 from curation_assets.headless import OF_PROMPTS, HeadlessRun, instance_folder
 from curation_assets.home import OpenHome, open_home
+from curation_assets.local_storage import instance_in
 from curation_assets.refresh import Context, Report, refresh
 from curation_assets.settings import Settings, Source, parse_settings
 from curation_assets.shards import register
@@ -107,7 +108,7 @@ class Job:
     def instance(self) -> DagsterInstance:
         """Where Dagster keeps its records, to be closed by `with`."""
         beside = self.home if Files(self.home).is_local else str(self.folder)
-        return DagsterInstance.from_config(str(instance_folder(beside)))
+        return instance_in(instance_folder(beside))
 
     @property
     def _source(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What one decode of a clip gives: stored frames and motion."""
 
 import hashlib
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -10,22 +11,20 @@ import av
 import numpy as np
 import pytest
 
-from curation_assets.frames.decoding import DecodedClip, decode_clip
+from curation_assets.frames.decoding import ClipDecoding, DecodedClip, decode_clip, decode_in_one_pass
 from curation_assets.frames.motion_engines import motion_engines
+from curation_assets.frames.storing import ClipSampler, ClipTask, SampledClip
 from curation_assets.raw_videos.probing import probe_video
 from curation_assets.settings import DisMotion, Frames, Motion, RawVideos
 from curation_assets.tables import FRAMES, MOTION_SCORES
 from resources.errors import InputError
+from resources.files import Files
 from resources.media import VideoSource, read_frames
 from resources.pictures import unpack_pictures
 from resources.sampling import sampled_indices
 from tests import videos
 
 BOTH = Motion(engines=("dis", "farneback"))
-
-
-def _source(path: Path) -> VideoSource:
-    return VideoSource.from_row({**probe_video(str(path), RawVideos()), "source_uri": str(path)})
 
 
 def _clip(source: VideoSource, first: int = 0, last: int | None = None) -> dict[str, Any]:
@@ -36,7 +35,7 @@ def _clip(source: VideoSource, first: int = 0, last: int | None = None) -> dict[
 
 
 def _decode(path: Path, first: int = 0, last: int | None = None, motion: Motion = BOTH) -> DecodedClip:
-    source = _source(path)
+    source = videos.source(path)
     return decode_clip(_clip(source, first, last), source, frames=Frames(), motion=motion_engines(motion))
 
 
@@ -74,13 +73,13 @@ def test_columns_are_those_of_the_tables() -> None:
 
 
 def test_large_pictures_are_stored_smaller_and_small_ones_as_they_are() -> None:
-    source = _source(videos.rotated(90))
+    source = videos.source(videos.rotated(90))
     clip = _clip(source)
     for longest_side_px, size in ((64, (48, 64)), (1024, (48, 64))):
         row = decode_clip(clip, source, frames=Frames(longest_side_px=longest_side_px), motion={}).frames_row
         assert row is not None
         assert (row["width"], row["height"]) == size
-    pan = _source(videos.pan(10))
+    pan = videos.source(videos.pan(10))
     row = decode_clip(_clip(pan), pan, frames=Frames(longest_side_px=320), motion={}).frames_row
     assert row is not None
     assert (row["width"], row["height"]) == (320, 180)
@@ -91,7 +90,7 @@ def test_decoding_again_gives_the_same_bytes_and_scores() -> None:
 
 
 def test_scores_do_not_depend_on_what_else_is_asked_for() -> None:
-    source = _source(videos.bikes())
+    source = videos.source(videos.bikes())
     clip = _clip(source, 30, 76)
     engines = motion_engines(BOTH)
     together = decode_clip(clip, source, frames=Frames(), motion=engines)
@@ -120,7 +119,7 @@ def test_pictures_too_small_for_an_engine_fail_that_engine_alone() -> None:
 
 
 def test_a_file_that_changed_is_an_error() -> None:
-    source = _source(videos.bikes())
+    source = videos.source(videos.bikes())
     clip = _clip(source, 0, 30)
     with pytest.raises(InputError, match="holds 30 frames where 31 were counted"):
         decode_clip({**clip, "frame_count": 31}, source, frames=Frames(), motion={})
@@ -186,7 +185,7 @@ def _easyanimates_motion(frames: list[np.ndarray]) -> float:
 
 
 def test_farneback_is_easyanimates_score_of_the_same_frames() -> None:
-    source = _source(videos.bikes())
+    source = videos.source(videos.bikes())
     shown = [frame.rgb() for frame in read_frames(source)][76:137:12]
     score = _score(_decode(videos.bikes(), 76, 137), "farneback")
     assert score == pytest.approx(_easyanimates_motion(shown), abs=1e-3)
@@ -213,7 +212,7 @@ def test_main_score_and_spread_are_those_of_the_pairs() -> None:
 
 
 def test_the_time_between_two_frames_is_their_own() -> None:
-    source = _source(videos.variable_frame_rate())
+    source = videos.source(videos.variable_frame_rate())
     row = decode_clip(
         _clip(source), source, frames=None, motion=motion_engines(Motion(dis=DisMotion(pairs_per_s=60)))
     ).motion["dis"]
@@ -225,3 +224,57 @@ def test_the_time_between_two_frames_is_their_own() -> None:
     ).motion["dis"]
     assert isinstance(half, dict)
     assert half["motion_score"] == pytest.approx(row["motion_score"] / 2, abs=1e-4)
+
+
+OPEN_GOP = ("-c:v", "libx264", "-preset", "veryfast", "-bf", "3", "-x264-params", "open-gop=1:keyint=20:min-keyint=20")
+INTRA_REFRESH = ("-c:v", "libx264", "-preset", "veryfast", "-x264-params", "intra-refresh=1:keyint=20")
+HOSTILE: dict[str, Callable[[], Path]] = {
+    "open GOP": lambda: videos.numbered("open_gop.mp4", *OPEN_GOP, frames=100),
+    "open GOP in MPEG-TS": lambda: videos.numbered("open_gop.ts", *OPEN_GOP, frames=100),
+    "HEVC, open GOP": lambda: videos.numbered(
+        "open_gop_hevc.mkv", "-c:v", "libx265", "-x265-params", "keyint=20:log-level=error:pools=1", frames=100
+    ),
+    "keyframes that are none": lambda: videos.numbered("intra_refresh.mp4", *INTRA_REFRESH, frames=100),
+    "MPEG-2": lambda: videos.numbered("open.mpg", "-c:v", "mpeg2video", "-g", "12", "-bf", "2", frames=100),
+    "start offset": videos.late_start,
+    "variable frame rate": videos.variable_frame_rate,
+    "rotated": lambda: videos.rotated(90),
+    "no timestamps": videos.raw_h264,
+    "AVI": videos.avi_h264,
+    "real, MPEG-PS": videos.city,
+    "real, B-frames": videos.bikes,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_clips_decoded_in_one_pass_are_what_they_are_alone(name: str) -> None:
+    source = videos.source(HOSTILE[name]())
+    shown = [(frame.pts, frame.duration) for frame in read_frames(source)]
+    edges = [0, len(shown) // 5, len(shown) // 2, len(shown) - len(shown) // 4, len(shown)]
+    spans = [shown[first:last] for first, last in pairwise(edges)]
+    del spans[1]  # leaves a gap
+    clips = [{"start_pts": span[0][0], "end_pts": sum(span[-1]), "frame_count": len(span)} for span in spans]
+    wanted: dict[str, Any] = {"frames": Frames(), "motion": motion_engines(Motion())}
+    together = decode_in_one_pass(source, [ClipDecoding(clip, source, **wanted) for clip in clips])
+    for clip, decoded in zip(clips, together, strict=True):
+        alone = decode_clip(clip, source, **wanted)
+        assert decoded.pictures == alone.pictures
+        assert str(decoded.motion) == str(alone.motion)
+
+
+@pytest.mark.parametrize("name", ["damaged", "miscounted"])
+def test_what_one_pass_does_not_find_whole_has_to_be_decoded_alone(name: str, tmp_path: Path) -> None:
+    source = videos.source(videos.damaged() if name == "damaged" else videos.bikes())
+    clips = [_clip(source, 0, 30), _clip(source, 30, 76), _clip(source, 76, 137)]
+    if name == "miscounted":
+        clips[1] |= {"frame_count": 47}
+    with pytest.raises(InputError, match=r"damaged|holds 46 frames where 47 were counted"):
+        decode_in_one_pass(source, [ClipDecoding(clip, source, frames=Frames(), motion={}) for clip in clips])
+    row = {**probe_video(source.uri, RawVideos()), "source_uri": source.uri, "video_id": "v"}
+    tasks = [ClipTask({**row, **clip}, f"{name}/{n}.zip", ()) for n, clip in enumerate(clips)]
+    outcomes = ClipSampler(Files(str(tmp_path)), Frames(), Motion())(tasks)
+    for task, clip, outcome in zip(tasks, clips, outcomes, strict=True):
+        if isinstance(outcome, SampledClip):
+            alone = decode_clip(clip, source, frames=Frames(), motion={})
+            assert (tmp_path / str(task.frames_path)).read_bytes() == alone.pictures
+    assert [isinstance(outcome, InputError) for outcome in outcomes] == [False, name == "miscounted", False]

@@ -27,6 +27,7 @@ from resources.errors import InputError, TransientError
 from resources.files import Files
 from resources.media import VideoSource
 from resources.pictures import unpack_pictures
+from resources.runs import map_runs
 from resources.workers import WorkerPool
 from tests.fuzz.mutators import mutate
 from tests.fuzz.seeds import seeds
@@ -180,12 +181,15 @@ def _run(mutants: Sequence[_Mutant], pool: WorkerPool, files: Files) -> Iterator
         yield from ((mutant, problem) for problem in (*_of_rows(CLIPS, mutant.clips), *_of_tiles(mutant.clips)))
 
     sampler = ClipSampler(files, PICTURES, MOTION)
-    tasks = []
+    runs = []
     for mutant in mutants:
-        for clip in [clip for clip in mutant.clips if clip["dropped"] is None][:CLIPS_SAMPLED]:
-            path = f"frames/{mutant.path.name}/{clip['clip_id']}.zip"
-            tasks.append(ClipTask({**mutant.raw_video, **clip}, path, tuple(motion_engines(MOTION))))
-    for task, outcome in pool.map(sampler, tasks):
+        if clips := [clip for clip in mutant.clips if clip["dropped"] is None][:CLIPS_SAMPLED]:
+            paths = [f"frames/{mutant.path.name}/{clip['clip_id']}.zip" for clip in clips]
+            engines = tuple(motion_engines(MOTION))
+            runs.append(
+                [ClipTask({**mutant.raw_video, **clip}, path, engines) for clip, path in zip(clips, paths, strict=True)]
+            )
+    for task, outcome in map_runs(pool, sampler, runs):
         mutant = by_name[Path(task.clip["source_uri"]).name]
         if isinstance(outcome, Exception):
             mutant.ended = f"sampling: {_kind(outcome)}"

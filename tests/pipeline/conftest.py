@@ -1,15 +1,20 @@
 """A finished job, made once by the `reelhouse` command; tests get it fresh, always at the same path."""
 
+import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests import videos
+from tests.conftest import Command
 from tests.pipeline.jobs import SETTINGS, SOURCE, Job, copy_videos, reelhouse, write_settings
+
+AsJson = Callable[..., tuple[int, Any]]
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,20 @@ def job(finished: Finished) -> Iterator[Job]:
     shutil.copytree(finished.template, finished.place)
     yield Job(finished.place)
     shutil.rmtree(finished.place)
+
+
+@pytest.fixture
+def as_json(job: Job, command: Command) -> AsJson:
+    """A command with --json on the job: its exit status, and the document that is all of its standard output."""
+
+    def run(*arguments: str | Path, settings: Path | None = None) -> tuple[int, Any]:
+        settings = settings or job.root / "settings.yaml"
+        status, out, _ = command(*arguments, "--json", "--home", job.home, "--settings", settings)
+        assert out.isascii()
+        assert "\x1b" not in out
+        return status, json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+    return run
 
 
 @pytest.fixture

@@ -96,6 +96,11 @@ class Job:
         names = sorted(path.name for path in (self.home / "tables").iterdir())
         return {name: self.store.snapshot(name).version() for name in names}
 
+    def edit(self, table: str, **columns: pl.Expr) -> None:
+        """Other values in the shard's rows, as the table's next version."""
+        schema = TABLES[table].schema
+        self.store.change(table, schema, SHARD, lambda rows: rows.with_columns(**columns), {"shard": SHARD})
+
     @contextmanager
     def session(self, settings: Mapping[str, Any], instance: DagsterInstance | None = None) -> Iterator["Session"]:
         """Runs on `instance`, else on one in memory, which starts knowing nothing but writes the same tables."""

@@ -28,8 +28,9 @@ from tests.stand_in_server import StandInServer, completion, stand_in_server
 
 FIGURES = ("video_decodes", "clip_decodes", "encodes", "calls")
 COUNTED_AS = {
-    "detect_scenes": "video_decodes",
-    "encode_and_store": "encodes",
+    "detect_or_split": "video_decodes",
+    "ClipTask": "clip_decodes",
+    "FileTask": "encodes",
     "probe_video": "probes",
     "frames_are_as_described": "checks",
     "clip_is_as_described": "checks",
@@ -46,8 +47,9 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     def counting(pool: WorkerPool, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         def counted() -> Iterator[Any]:
             for item in items:
-                name = item.function.__name__ if isinstance(item, Call) else type(item).__name__
-                given["clip_decodes" if name == "ClipTask" else COUNTED_AS.get(name, "calls")] += 1
+                for one in item if isinstance(item, list) else [item]:
+                    name = one.function.__name__ if isinstance(one, Call) else type(one).__name__
+                    given[COUNTED_AS.get(name, "calls")] += 1
                 yield item
 
         return real(pool, function, counted())

@@ -2,50 +2,28 @@
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
 
 from curation_assets import cli
 from curation_assets.commands.terminal import print_json
+from tests.pipeline.conftest import AsJson
 from tests.pipeline.jobs import SETTINGS, SHARD, Job, changed, write_settings
 
-Reelhouse = Callable[..., tuple[int, Any]]
 
-
-@pytest.fixture
-def as_json(job: Job, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Reelhouse:
-    """Runs a command with --json on the job: its exit status, and the document that is all of its standard output."""
-    for name in ("CURATION_HOME", "CURATION_SETTINGS", "DAGSTER_HOME", "RUST_BACKTRACE"):
-        monkeypatch.setenv(name, "")  # put back afterwards
-        monkeypatch.delenv(name)
-
-    def run(*arguments: str, settings: Path | None = None) -> tuple[int, Any]:
-        settings = settings or job.root / "settings.yaml"
-        capsys.readouterr()
-        status = cli.main([*arguments, "--json", "--home", str(job.home), "--settings", str(settings)])
-        out = capsys.readouterr().out
-        assert out.isascii()
-        assert "\x1b" not in out
-        return status, json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-
-    return run
-
-
-def fail(job: Job, table: str, clip_id: str, error: str, kind: str = "input") -> None:
-    """The clip's row as if it had failed."""
-    hit = pl.col("clip_id") == clip_id
-    rows = job.table(table).with_columns(
+def fail(job: Job, table: str, item: str, error: str, kind: str = "input", column: str = "clip_id") -> None:
+    """The item's row as if it had failed."""
+    hit = pl.col(column) == item
+    job.edit(
+        table,
         error=pl.when(hit).then(pl.lit(error)).otherwise("error"),
         error_kind=pl.when(hit).then(pl.lit(kind)).otherwise("error_kind"),
     )
-    job.store.replace(job.store.snapshot(table), rows, SHARD, {})
 
 
-def test_shards_counts_what_the_tables_hold(job: Job, as_json: Reelhouse) -> None:
+def test_shards_counts_what_the_tables_hold(job: Job, as_json: AsJson) -> None:
     status, document = as_json("shards")
     assert status == 0
     (shard,) = document["shards"]
@@ -68,7 +46,7 @@ def test_shards_counts_what_the_tables_hold(job: Job, as_json: Reelhouse) -> Non
     assert shard["out_of_date"][0] == "clips"
 
 
-def test_release_plan_maintain_and_settings_speak_json(job: Job, as_json: Reelhouse) -> None:
+def test_release_plan_maintain_and_settings_speak_json(job: Job, as_json: AsJson) -> None:
     (release,) = job.table("training_set").to_dicts()
     (listed,) = as_json("release", "list")[1]["releases"]
     assert (listed["release"], listed["samples"]) == (release["release"], release["samples"])
@@ -100,8 +78,9 @@ def test_json_knows_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.isascii()
 
 
-def test_failures_are_listed_newest_first_and_tried_again(job: Job, as_json: Reelhouse) -> None:
+def test_failures_are_listed_newest_first_and_tried_again(job: Job, as_json: AsJson) -> None:
     assert as_json("failures") == (0, {"failures": [], "counts": []})
+    assert as_json("failures", "--retry") == (0, {"retried": [], "failed_anew": [], "step_failures": []})
     samples = job.table("training_manifest")
     mended, lost = samples.unique("video_id", keep="first").sort("video_id").get_column("clip_id")
     fail(job, "clip_files", mended, "the encoder fell over")
@@ -115,7 +94,7 @@ def test_failures_are_listed_newest_first_and_tried_again(job: Job, as_json: Ree
     rows = job.table("clip_files").filter(pl.col("error").is_not_null()).sort("computed_at", descending=True)
     assert [(f["item"], f["run_id"]) for f in listed["failures"]] == list(rows.select("clip_id", "run_id").iter_rows())
     assert as_json("failures", "--asset", "captions")[1]["failures"] == []
-    assert as_json("failures", "--shard", "elsewhere")[1]["failures"] == []
+    assert as_json("failures", "--shard", SHARD)[1] == listed
 
     others = {
         name: version for name, version in job.versions().items() if name not in ("clip_files", "training_manifest")
@@ -131,6 +110,21 @@ def test_failures_are_listed_newest_first_and_tried_again(job: Job, as_json: Ree
     changed_too = {name for name, version in others.items() if job.versions()[name] != version}
     assert changed_too <= {"training_set"}, "what is not made from it was not touched"
     assert as_json("failures")[1]["counts"] == [{"asset": "clip_files", "kind": "transient", "count": 1}]
+
+
+def test_only_the_source_that_failed_is_registered_again(job: Job, as_json: AsJson) -> None:
+    fail(job, "source_files", "bikes.mp4", "the disk was busy", "transient", column="path")
+    sources = {"films": {"path": str(job.films)}, "unplugged": {"path": str(job.root / "unplugged")}}
+    settings = write_settings(job.root / "settings.yaml", {**SETTINGS, "sources": sources})
+    status, became = as_json("failures", "--asset", "source_files", "--retry", settings=settings)
+    assert (status, became["step_failures"]) == (0, [])
+    assert [(each["failure"]["item"], each["outcome"]) for each in became["retried"]] == [("bikes.mp4", "recovered")]
+
+
+def test_failures_of_a_shard_there_is_not(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["failures", "--shard", SHARD[:-1], "--json", "--home", str(job.home)]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"reelhouse: {SHARD[:-1]}: no such shard; did you mean {SHARD}?\n")
 
 
 @pytest.mark.parametrize("damage", ["cut off", "gone", "log"])

@@ -32,10 +32,6 @@ def said(job: Job, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
     return run
 
 
-def edit(job: Job, table: str, **columns: pl.Expr) -> None:
-    job.store.change(table, TABLES[table].schema, SHARD, lambda rows: rows.with_columns(**columns), {"shard": SHARD})
-
-
 def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("│").split("┆")]
 
@@ -75,7 +71,7 @@ def test_join_scores(job: Job, said: Any) -> None:
 
 def test_time_travel(job: Job, said: Any) -> None:
     before = job.table("clip_selection")["selected"]
-    edit(job, "clip_selection", selected=pl.lit(False))
+    job.edit("clip_selection", selected=pl.lit(False))
     newest, older, *_, a_day_ago = said("time_travel").splitlines()
     assert newest.startswith("version 2,")
     assert newest.endswith(f"{SHARD}: 0 of {before.len()} clips")
@@ -86,7 +82,7 @@ def test_time_travel(job: Job, said: Any) -> None:
 def test_changed_since_release(job: Job, said: Any) -> None:
     assert "changed: none" in said("changed_since_release")
     first, second = job.table("training_manifest")["clip_id"][:2]
-    edit(job, "training_manifest", text=pl.when(clip_id=first).then(pl.lit("another")).otherwise("text"))
+    job.edit("training_manifest", text=pl.when(clip_id=first).then(pl.lit("another")).otherwise("text"))
     schema = TABLES["training_manifest"].schema
     job.store.change("training_manifest", schema, SHARD, lambda rows: rows.remove(clip_id=second), {})
     out = said("changed_since_release", "r0001")
@@ -135,14 +131,14 @@ def test_sampling(job: Job, said: Any) -> None:
     clips = job.table("training_manifest")["clip_id"].to_list()
     expected = sorted(clips, key=lambda clip: hashlib.sha256(f"look at these {clip}".encode()).digest())[:3]
     assert [line.split()[:2] for line in out.splitlines()] == [[SOURCE, clip] for clip in expected]
-    edit(job, "training_manifest", text=pl.lit("another"))
+    job.edit("training_manifest", text=pl.lit("another"))
     assert said("sampling") == out
 
 
 def test_worst_failures(job: Job, said: Any) -> None:
     broken = pl.col("clip_id").is_in(job.table("clip_files")["clip_id"][:2].to_list())
     why = pl.when(broken).then(pl.lit("[red]no space"))
-    edit(job, "clip_files", error=why, error_kind=pl.when(broken).then(pl.lit("transient")))
+    job.edit("clip_files", error=why, error_kind=pl.when(broken).then(pl.lit("transient")))
     out = said("worst_failures").splitlines()
     assert out[:2] == ["2 rows without a result", "2 of clip_files, transient: '[red]no space'"]
     measured = [(row["clip_id"], m) for row in job.table("clip_selection").to_dicts() for m in row["measurements"]]

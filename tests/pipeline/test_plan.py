@@ -5,17 +5,18 @@ import pytest
 from curation_assets.plan import Figure, Line, Tally, make_plan
 from curation_assets.settings import Source, parse_settings
 from tests import videos
-from tests.pipeline.jobs import SETTINGS, SOURCE, Job, changed, copy_videos, reelhouse, write_settings
+from tests.conftest import Command
+from tests.pipeline.jobs import SETTINGS, SOURCE, Job, changed, copy_videos, write_settings
 
 
-def test_before_the_first_run_the_files_are_counted_and_the_clips_are_left_open(new_job: Job) -> None:
+def test_before_the_first_run_the_files_are_counted_and_the_clips_are_left_open(new_job: Job, command: Command) -> None:
     copy_videos(new_job.films, bikes=videos.bikes(), two_shots=videos.two_shots())
     size = sum(path.stat().st_size for path in new_job.films.iterdir())
     settings = write_settings(new_job.root / "settings.yaml", SETTINGS)
-    command = reelhouse("plan", new_job.films, "--home", new_job.home, "--settings", settings)
-    assert command.returncode == 0, command.stderr
-    assert f"{size / 1e6:.1f} MB have to be hashed" in command.stdout
-    assert "Nothing was changed." in command.stdout
+    status, said, why = command("plan", new_job.films, "--home", new_job.home, "--settings", settings)
+    assert status == 0, why
+    assert f"{size / 1e6:.1f} MB have to be hashed" in said
+    assert "Nothing was changed." in said
     assert not new_job.home.exists()
 
     plan = make_plan(parse_settings(SETTINGS, "x"), str(new_job.home), {SOURCE: Source(path=str(new_job.films))})
@@ -27,12 +28,12 @@ def test_before_the_first_run_the_files_are_counted_and_the_clips_are_left_open(
     assert not new_job.home.exists()
 
 
-def test_without_a_source_it_plans_what_is_registered(job: Job) -> None:
+def test_without_a_source_it_plans_what_is_registered(job: Job, command: Command) -> None:
     settings = write_settings(job.root / "tight.yaml", changed(SETTINGS, selection__motion={"dis": {"min": 5.0}}))
-    command = reelhouse("plan", "--home", job.home, "--settings", settings)
-    assert command.returncode == 0, command.stderr
-    assert "clip_selection: 8 settings: filters.motion dis.bound.min 0.95 -> 5.0" in command.stdout
-    row = next(line for line in command.stdout.splitlines() if line.strip().startswith("clip_selection "))
+    status, said, why = command("plan", "--home", job.home, "--settings", settings)
+    assert status == 0, why
+    assert "clip_selection: 8 settings: filters.motion dis.bound.min 0.95 -> 5.0" in said
+    row = next(line for line in said.splitlines() if line.strip().startswith("clip_selection "))
     assert row.split()[1] == "8"
     assert float(row.split()[2]) > 0, "timed by the home's own commits"
 
@@ -45,24 +46,24 @@ def test_until_leaves_the_rest_out(job: Job) -> None:
         make_plan(settings, str(job.home), {}, until="nonsense")
 
 
-def test_a_source_that_cant_be_read_is_a_problem_and_no_work(job: Job) -> None:
+def test_a_source_that_cant_be_read_is_a_problem_and_no_work(job: Job, command: Command) -> None:
     plan = make_plan(
         parse_settings(SETTINGS, "x"), str(job.home), {SOURCE: Source(path=str(job.root / "gone"))}, SOURCE
     )
     assert "no such folder" in plan.problems[0]
     assert plan.shards == []
     assert plan.figure("units") == Figure(0, 0)
-    command = reelhouse("plan", job.root / "gone", "--home", job.home)
-    assert command.returncode == 2
+    status, _, _ = command("plan", job.root / "gone", "--home", job.home)
+    assert status == 2
 
 
-def test_names_from_outside_reach_the_terminal_without_control_characters(new_job: Job) -> None:
+def test_names_from_outside_reach_the_terminal_without_control_characters(new_job: Job, command: Command) -> None:
     listing = new_job.root / "list.csv"
     listing.write_text("wrong\nx\n")
-    command = reelhouse("plan", listing, "--home", new_job.home, "--path-column", "\x1b[31mred")
-    assert command.returncode == 1
-    assert "no column" in command.stdout
-    assert "\x1b" not in command.stdout
+    status, said, _ = command("plan", listing, "--home", new_job.home, "--path-column", "\x1b[31mred")
+    assert status == 1
+    assert "no column" in said
+    assert "\x1b" not in said
 
 
 @pytest.mark.parametrize(

@@ -1,26 +1,23 @@
 """`reelhouse preview` and `reelhouse tiers` on a finished job: what is foretold comes true, what is written nests."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from curation_assets import open_tables
 from curation_assets.filters import clip_filters
+from curation_assets.releases import TablesAt
+from curation_assets.report.decided import funnel, read_decided
+from curation_assets.selection.exclusions import Excluded, exclude
 from curation_assets.selection.preview import judged
 from curation_assets.selection.scored import kept_clips, with_scores
 from curation_assets.settings import load_settings
 from curation_assets.thresholds import with_thresholds
-from tests.pipeline.jobs import SETTINGS, Job, changed, reelhouse, write_settings
-
-
-def ask(job: Job, *arguments: str | Path) -> Any:
-    done = reelhouse(*arguments, "--json", "--home", job.home, "--settings", job.root / "settings.yaml")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+from tests.conftest import Command
+from tests.pipeline.conftest import AsJson
+from tests.pipeline.jobs import SETTINGS, SHARD, Job, changed, write_settings
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -29,16 +26,18 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def foretold(job: Job, *given: str) -> set[str]:
     file, scan = str(job.root / "settings.yaml"), open_tables(job.home).scan
-    then, now = (clip_filters(settings) for settings in (with_thresholds(given, file)[0], load_settings(file)))
+    settings = load_settings(file)
+    then, now = clip_filters(with_thresholds(settings, given, file)[0]), clip_filters(settings)
     reaches = ~pl.col("excluded")
     clips = judged(with_scores(kept_clips(scan), scan, then), reaches, reaches, then, now)
     return set(clips.filter("selected")["clip_id"])
 
 
-def test_a_refresh_selects_the_clips_that_were_foretold(job: Job) -> None:
+def test_a_refresh_selects_the_clips_that_were_foretold(job: Job, as_json: AsJson) -> None:
     before = contents(job.home)
     bounds = f"selection.motion.max={job.table('motion_scores')['motion_score'].median()}", "alignment.min=0.05"
-    found = ask(job, "preview", "--set", bounds[0], "--set", bounds[1])
+    status, found = as_json("preview", "--set", bounds[0], "--set", bounds[1])
+    assert status == 0
     clips = foretold(job, *bounds)
     assert contents(job.home) == before
     assert found["selected_now"]["clips"] == job.table("clip_selection")["selected"].sum()
@@ -52,20 +51,45 @@ def test_a_refresh_selects_the_clips_that_were_foretold(job: Job) -> None:
     assert job.table("sample_selection")["selected"].sum() == found["samples"]["selected"]["clips"]
 
 
-def test_it_tells_people_what_to_put_into_which_file(job: Job) -> None:
+def test_the_report_counts_what_the_preview_counts_also_where_clips_never_reach_a_filter(
+    job: Job, as_json: AsJson
+) -> None:
+    alignment = job.table("alignment_scores").sort("alignment_score")
+    bounds = {"label_similarity": {"min": alignment["alignment_score"][1]}}
+    settings = changed(SETTINGS, sample_selection__alignment=bounds)
+    dropped, wordless = job.table("clip_selection").filter(~pl.col("selected"))["clip_id"][0], alignment["clip_id"][0]
+    exclude(job.store, Excluded("clip", dropped, dropped[:16], SHARD), "dull", None)
+    hit = pl.col("clip_id") == wordless
+    said = {"status": "failed", "error": "no answer", "error_kind": "transient"}
+    failed = {name: pl.when(hit).then(pl.lit(value)).otherwise(name) for name, value in said.items()}
+    job.edit("captions", **failed)
+    with job.session(settings) as session:
+        session.register()
+        assert session.refresh(["clip_selection", "sample_selection"])
+    write_settings(job.root / "settings.yaml", settings)
+    _, found = as_json("preview")
+    assert (found["excluded"]["clips"], found["samples"]["failed"]["clips"]) == (1, 1)
+    steps = {step.name: step for step in funnel(read_decided(TablesAt(job.store, job.versions())))}
+    for effect in (*found["effects"], *found["samples"]["effects"]):
+        step = steps[f"{effect['name']}/{effect['engine']}"]
+        foretold = [effect[name]["clips"] for name in ("remaining", "alone", "last", "not_scored")]
+        assert [step.clips, step.alone, step.last, step.unscored] == foretold, step.name
+
+
+def test_it_tells_people_what_to_put_into_which_file(job: Job, command: Command) -> None:
     file = job.root / "settings.yaml"
-    shown = reelhouse("preview", "--set", "selection.motion.max=15", "--home", job.home, "--settings", file).stdout
+    _, shown, _ = command("preview", "--set", "selection.motion.max=15", "--home", job.home, "--settings", file)
     assert f"put this into {file}" in " ".join(shown.split())
     assert shown.rstrip().endswith("selection:\n  motion:\n    dis:\n      max: 15")
     assert max(len(line.rstrip()) for line in shown.splitlines()) <= 100
 
 
-def test_one_shard_alone_and_a_shard_there_is_not(job: Job) -> None:
+def test_one_shard_alone_and_a_shard_there_is_not(job: Job, as_json: AsJson, command: Command) -> None:
     [shard] = job.table("raw_videos")["shard"].unique()
-    assert ask(job, "preview", "--shards", shard) == ask(job, "preview")
-    done = reelhouse("preview", "--shards", "films-9999", "--home", job.home)
-    assert done.returncode == 2
-    assert done.stderr == f"reelhouse: films-9999: no such shard; there are {shard}\n"
+    assert as_json("preview", "--shards", shard) == as_json("preview")
+    status, _, said = command("preview", "--shards", "films-9999", "--home", job.home)
+    assert status == 2
+    assert said == f"reelhouse: films-9999: no such shard; did you mean {shard}?\n"
 
 
 def test_the_command_imports_no_dagster(job: Job) -> None:
@@ -76,7 +100,7 @@ def test_the_command_imports_no_dagster(job: Job) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_tiers_nest_and_are_the_same_bytes_again(job: Job) -> None:
+def test_tiers_nest_and_are_the_same_bytes_again(job: Job, as_json: AsJson, command: Command) -> None:
     manifest = job.table("training_manifest").join(
         job.table("technical_scores").select("clip_id", "sharpness"), on="clip_id"
     )
@@ -85,7 +109,8 @@ def test_tiers_nest_and_are_the_same_bytes_again(job: Job) -> None:
     none = {"motion": {"dis": {"min": 1e9}}}
     tiers = [{"name": "all"}, {"name": "sharp", "selection": sharp}, {"name": "none", "selection": none}]
     write_settings(job.root / "settings.yaml", {**SETTINGS, "tiers": tiers})
-    made = ask(job, "tiers")
+    status, made = as_json("tiers")
+    assert status == 0
     ids = [ids_in(Path(made["folder"], tier["name"])) for tier in made["tiers"]]
     wanted = manifest.filter(pl.col("sharpness") >= middle)["clip_id"].to_list()
     assert ids == [manifest["clip_id"].to_list(), wanted, []]
@@ -96,23 +121,23 @@ def test_tiers_nest_and_are_the_same_bytes_again(job: Job) -> None:
     exports = {path.rpartition("/")[2]: (job.home / path).read_bytes() for path in release["exports"]}
     assert contents(Path(made["folder"], "all")) == exports
 
-    kept = reelhouse("maintain", "--grace-hours", "0", "--home", job.home)
-    assert kept.returncode == 0, kept.stderr
-    again = ask(job, "tiers", "--to", job.root / "again")
+    status, _, said = command("maintain", "--grace-hours", "0", "--home", job.home)
+    assert status == 0, said
+    _, again = as_json("tiers", "--to", job.root / "again")
     assert contents(job.root / "again") == contents(Path(made["folder"]))
     assert again["tiers"] == made["tiers"]
-    refused = reelhouse(
+    status, _, said = command(
         "tiers", "--to", job.root / "again", "--home", job.home, "--settings", job.root / "settings.yaml"
     )
-    assert refused.returncode == 2
-    assert "name a new folder" in refused.stderr
+    assert status == 2
+    assert "name a new folder" in said
 
 
 def ids_in(tier: Path) -> list[str]:
     return pl.read_parquet(tier / "train.parquet")["clip_id"].to_list()
 
 
-def test_without_tiers_in_the_settings_it_says_how_to_list_them(job: Job) -> None:
-    done = reelhouse("tiers", "--home", job.home, "--settings", job.root / "settings.yaml")
-    assert done.returncode == 2
-    assert done.stderr.startswith("reelhouse: tiers: the settings list none")
+def test_without_tiers_in_the_settings_it_says_how_to_list_them(job: Job, command: Command) -> None:
+    status, _, said = command("tiers", "--home", job.home, "--settings", job.root / "settings.yaml")
+    assert status == 2
+    assert said.startswith("reelhouse: tiers: the settings list none")

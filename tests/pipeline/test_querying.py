@@ -141,7 +141,10 @@ def test_a_column_that_an_older_program_did_not_write_is_null(tmp_path: Path) ->
         (lambda tables: tables.scan(NAME, version=9), "version 9 of motion_scores can't be read"),
         (lambda tables: tables.scan(NAME, version=dt.datetime(2000, 1, 1)), "its first version is of 20"),
         (lambda tables: tables.release("r0009"), "there is no release yet"),
-        (lambda tables: open_tables("s3://user:key@bucket/home"), "credentials belong into AWS_ACCESS_KEY_ID"),
+        (
+            lambda tables: open_tables("s3://user:key@bucket/home"),
+            "s3://bucket/home: a user or password in a URL; credentials belong into AWS_ACCESS_KEY_ID",
+        ),
         (lambda tables: open_tables("no/such/home"), "no/such/home: there are no tables here; name the home of a run"),
     ],
 )

@@ -3,6 +3,7 @@
 import argparse
 import ast
 import re
+from collections import Counter
 from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,6 +49,13 @@ def test_all_settings_are_valid(text: str) -> None:
 def test_tables_name_all_there_are(page: str, heading: str, there_are: Collection[str]) -> None:
     rows = PAGES[page].partition(heading)[2].partition("\n\n")[0].splitlines()[2:]
     assert {name for row in rows for name in re.findall(r"[`[](\w+)[`\]]", row.split("|")[1])} == set(there_are)
+
+
+def test_no_table_says_anything_twice() -> None:
+    for page, text in PAGES.items():
+        for table in re.findall(r"(?:^\|.*\n)+", prose(text), re.MULTILINE):
+            first_cells = Counter(cell for row in table.splitlines() if (cell := row.split("|")[1].strip()))
+            assert max(first_cells.values()) == 1, (page, first_cells.most_common(1))
 
 
 def test_all_make_targets_and_variables_exist() -> None:

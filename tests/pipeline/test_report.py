@@ -16,19 +16,17 @@ from curation_assets.releases import Release, find_release, report_path
 from curation_assets.report import gallery
 from curation_assets.report.page import made_report
 from curation_assets.settings import Maintenance, parse_settings
-from curation_assets.tables import TABLES
 from curation_assets.takedown import forget
 from resources.files import Files
+from tests.conftest import Command
 from tests.pipeline.conftest import Finished
-from tests.pipeline.jobs import SETTINGS, SHARD, Job, changed, reelhouse
-from tests.report.report_page import ReportPage, report_page
-from tests.ui.browser import chromium
+from tests.pipeline.jobs import SETTINGS, Job, changed
+from tests.report.report_page import ReportPage
+from tests.ui.skips import needs_chromium
 
 HOSTILE = "</script><script>failures.push('ran')</script><img src=x onerror=\"failures.push('ran')\">"
 TURNED = "\u202eשלום עולם zebra"
 LONG = "word " * 200_000
-WITHOUT = "NO CHROMIUM: nobody looked. On Debian: apt-get install chromium"
-needs_chromium = pytest.mark.skipif(chromium() is None, reason=WITHOUT)
 
 
 def report_of(job: Job) -> Path:
@@ -40,8 +38,7 @@ def rewrite_captions(job: Job, *texts: str) -> list[str]:
     clips = job.table("training_manifest")["clip_id"].to_list()[: len(texts)]
     new = dict(zip(clips, texts, strict=True))
     for name, column in (("rewritten_captions", "caption"), ("training_manifest", "text")):
-        rows = job.table(name).with_columns(pl.col("clip_id").replace_strict(new, default=pl.col(column)).alias(column))
-        job.store.replace(job.store.open(name, TABLES[name].schema), rows, SHARD, {})
+        job.edit(name, **{column: pl.col("clip_id").replace_strict(new, default=pl.col(column))})
     return clips
 
 
@@ -67,7 +64,7 @@ def selected_by_polars(job: Job, **bounds: tuple[float | None, float | None]) ->
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[ReportPage]:
-    with report_page() as page:
+    with ReportPage(1400, 1000) as page:
         yield page
 
 
@@ -242,33 +239,35 @@ def test_it_stays_with_its_release(job: Job) -> None:
     assert not stray.exists()
 
 
-def test_a_video_taken_down_takes_the_page_with_it_and_the_next_one_leaves_it_out(job: Job) -> None:
+def test_a_video_taken_down_takes_the_page_with_it_and_the_next_one_leaves_it_out(job: Job, command: Command) -> None:
     home, before = open_home(str(job.home)), report_of(job).read_text()
     video = find_item(home.store, "bikes.mp4")
     assert video.id in before
     assert "bikes.mp4" in before
     forget(home, video, None, None)
     assert not report_of(job).exists()
-    made = reelhouse("report", "--home", job.home)
-    assert made.returncode == 0, made.stderr
-    assert str(report_of(job)) in made.stdout
+    status, said, why = command("report", "--home", job.home)
+    assert status == 0, why
+    assert str(report_of(job)) in said
     after = report_of(job).read_text()
     assert video.id not in after
     assert "bikes.mp4" not in after
 
 
-def test_the_command_makes_that_of_any_release_wherever_it_is_wanted(job: Job, tmp_path: Path) -> None:
+def test_the_command_makes_that_of_any_release_wherever_it_is_wanted(
+    job: Job, tmp_path: Path, command: Command
+) -> None:
     first = find_release(job.store, "latest")["release"]
     with job.session(changed(SETTINGS, training_set__trainer__frame_count=50)) as session:
         assert session.register()
         assert session.refresh(["training_manifest"])
         assert session.release()
     assert find_release(job.store, "latest")["release"] != first
-    made = reelhouse("report", first, "--to", tmp_path / "first.html", "--home", job.home)
-    assert made.returncode == 0, made.stderr
+    status, _, why = command("report", first, "--to", tmp_path / "first.html", "--home", job.home)
+    assert status == 0, why
     assert (tmp_path / "first.html").read_bytes() == (job.home / report_path(first)).read_bytes()
     assert f'"before":"{first}"' in report_of(job).read_text()
     assert "training_set.trainer.frame_count" in report_of(job).read_text()
-    wrong = reelhouse("report", "r0009", "--home", job.home)
-    assert wrong.returncode == 1
-    assert "no such release" in wrong.stderr
+    status, _, why = command("report", "r0009", "--home", job.home)
+    assert status == 2
+    assert "no such release" in why

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from curation_assets.commands import trace as command
 from curation_assets.home import open_home
-from curation_assets.lookup import Ambiguous, find_item
+from curation_assets.lookup import find_item
 from curation_assets.tables import TABLES
 from curation_assets.trace import Story, trace
-from resources.errors import InputError
+from resources.errors import Unknown
 from tests.pipeline.jobs import SETTINGS, SHARD, Job, changed
 
 
@@ -83,9 +83,9 @@ def test_an_item_is_found_by_id_start_and_path(job: Job) -> None:
         assert find_item(store, name).id == clip, name
     for name in (video, video[:5], str(source), source.name):
         assert find_item(store, name).id == video, name
-    with pytest.raises(Ambiguous, match=clip):
+    with pytest.raises(Unknown, match=clip):
         find_item(store, video + "-")
-    with pytest.raises(InputError, match="nothing is called so"):
+    with pytest.raises(Unknown, match="nothing is called so"):
         find_item(store, "no-such-film.mp4")
 
 

@@ -13,6 +13,7 @@ from dagster import AssetKey, DagsterEventType, DagsterInstance, DagsterRunStatu
 from curation_assets.tables import TABLES, TRAINING_MANIFEST
 from curation_assets.views.speed import LIMITS
 from tests import videos
+from tests.conftest import Command
 from tests.pipeline.conftest import Finished
 from tests.pipeline.jobs import (
     BARE_SETTINGS,
@@ -21,7 +22,6 @@ from tests.pipeline.jobs import (
     SOURCE,
     Job,
     copy_videos,
-    reelhouse,
     write_settings,
 )
 
@@ -227,14 +227,15 @@ def test_columns_of_a_listing_reach_manifest_and_exports(new_job: Job) -> None:
     assert json.loads(row["listing"]) == {"licence": "CC0-1.0", "note": "seen"}
 
 
-def test_corrupt_video_is_listed_and_the_command_says_so_by_its_status(new_job: Job) -> None:
+def test_corrupt_video_is_listed_and_the_command_says_so_by_its_status(new_job: Job, command: Command) -> None:
     copy_videos(new_job.films, good=videos.plain(), broken=videos.truncated())
     settings = write_settings(new_job.root / "settings.yaml", BARE_SETTINGS)
-    done = reelhouse("run", new_job.films, "--home", new_job.home, "--settings", settings, "--until", "scenes")
-    assert done.returncode == 1, done.stderr
-    _, _, listed = done.stdout.partition("1 failed:")
+    where = ("--home", new_job.home, "--settings", settings)
+    status, said, why = command("run", new_job.films, *where, "--until", "scenes")
+    assert status == 1, why
+    _, _, listed = said.partition("1 failed:")
     assert "raw_videos  broken.mp4: " in listed.splitlines()[1]
-    assert "Traceback" not in done.stdout + done.stderr
+    assert "Traceback" not in said + why
     made = {name for name in new_job.versions() if new_job.table(name).height}
     assert made == {"source_files", "raw_videos", "scenes"}, "--until stops after that asset"
     assert new_job.table("scenes").filter(pl.col("error").is_null()).height == 1
@@ -253,12 +254,15 @@ def test_corrupt_video_is_listed_and_the_command_says_so_by_its_status(new_job: 
         (["run", "absent"], "absent: no such folder or listing; check the path and that it is mounted"),
     ],
 )
-def test_wrong_use_ends_with_status_2_before_any_work(tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_wrong_use_ends_with_status_2_before_any_work(
+    tmp_path: Path, arguments: list[str], said: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "films").mkdir()
     write_settings(tmp_path / "unknown.yaml", {"clips": {"min_length_s": 3}})
     write_settings(tmp_path / "crossed.yaml", {"selection": {"motion": {"dis": {"min": 9.0, "max": 1.0}}}})
-    done = reelhouse(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    status, _, why = command(*arguments)
+    assert status == 2
+    assert said in why
+    assert "Traceback" not in why
     assert not list(tmp_path.glob("**/tables"))

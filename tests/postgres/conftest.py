@@ -126,13 +126,13 @@ class Deployment:
             thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
     with postgres() as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("films")
     copy_videos(folder, four_shots=four_shots(), two_shots=videos.two_shots(), street=videos.street())
@@ -140,7 +140,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def in_turn(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
     """The films refreshed in this process, a shard after the other, without PostgreSQL: all that a test refreshes."""
     job = Job(tmp_path_factory.mktemp("in_turn"))
@@ -153,7 +153,7 @@ def in_turn(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
     return job
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def deployment(server: Postgres, films: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """All shards were decoded by runs at once, the first shard by two of them."""
     job, chat = Job(tmp_path_factory.mktemp("deployment")), Chat()

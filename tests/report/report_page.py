@@ -1,8 +1,6 @@
 """A report in a browser, used as a person uses it."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +74,3 @@ class ReportPage(Browser):
         for kind, (x, y) in zip(("mousePressed", "mouseMoved", "mouseMoved", "mouseMoved"), steps, strict=True):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
         self.call("Input.dispatchMouseEvent", type="mouseReleased", x=to, y=box["y"], button="left", clickCount=1)
-
-
-@contextmanager
-def report_page() -> Iterator[ReportPage]:
-    with ReportPage(1400, 1000) as page:
-        yield page

@@ -38,6 +38,11 @@ def server(tmp_path: Path) -> Server:
     return made
 
 
+def servers_of(process: int) -> list[int]:
+    """The process groups of vLLM servers alone: a test before may have started other programs so."""
+    return [group for group in groups_of(process) if "vllm.entrypoints" in command(group)]
+
+
 def command_line(base_url: str) -> list[str]:
     """What the running stand-in was started with."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -97,7 +102,7 @@ def test_prompts_are_whole_on_a_cpu_where_vllm_dies_of_pieces_with_a_seed(server
 def test_nothing_is_left_after_the_step(server: Server, fails: bool) -> None:
     group = 0
     with suppress(StepFailed), vllm_server(server(), print):
-        [group] = groups_of(os.getpid())
+        [group] = servers_of(os.getpid())
         wait_until(lambda: len(members(group)) == 3, "watcher, server and its child run")
         if fails:
             raise StepFailed
@@ -116,7 +121,7 @@ def test_nothing_is_left_when_the_step_is_killed(server: Server) -> None:
     assert step.stdout is not None
     while step.stdout.readline() != "up\n":
         assert step.poll() is None
-    [group] = groups_of(step.pid)
+    [group] = servers_of(step.pid)
     step.kill()
     step.communicate()
     wait_until(lambda: not members(group), "the server's processes end")
@@ -125,7 +130,7 @@ def test_nothing_is_left_when_the_step_is_killed(server: Server) -> None:
 def test_a_server_that_ends_in_mid_step_takes_its_children_along_and_leaves_its_last_words(server: Server) -> None:
     said: list[str] = []
     with vllm_server(server(), said.append):
-        [group] = groups_of(os.getpid())
+        [group] = servers_of(os.getpid())
         wait_until(lambda: len(members(group)) == 3, "watcher, server and its child run")
         [api_server] = [process for process in members(group) if process != group and "--host" in command(process)]
         os.kill(api_server, signal.SIGKILL)
@@ -142,7 +147,7 @@ def test_a_crash_at_the_start_says_its_cause(server: Server) -> None:
         "captions.vllm: vLLM could not serve /models/qwen; its log says: ValueError: Available memory is too small | "
         f"{process_group.ENDED} 1; change captions.vllm, or captions.vllm.arguments where vLLM wants another option"
     )
-    assert not groups_of(os.getpid())
+    assert not servers_of(os.getpid())
 
 
 def test_a_start_that_takes_too_long_is_given_up(server: Server) -> None:
@@ -151,7 +156,7 @@ def test_a_start_that_takes_too_long_is_given_up(server: Server) -> None:
         vllm_server(server("slow", start_timeout_s=1.0), print),
     ):
         pass
-    assert not groups_of(os.getpid())
+    assert not servers_of(os.getpid())
 
 
 def test_an_environment_without_vllm_is_named_with_the_command_that_makes_one(server: Server, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 
 from resources.errors import EngineUnavailable, InputError, TransientError
 from resources.workers import WorkerPool, available_cores
+from tests.processes import wait_until
 from tests.resources import toy_items
 
 TIME_LIMIT_S = 4.0
@@ -61,15 +62,6 @@ def is_running(process: int) -> bool:
 
 def is_gone(process: int) -> bool:
     return not is_running(process)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
 
 
 def marked(folder: Path) -> list[int]:
@@ -125,7 +117,7 @@ def test_a_worker_that_was_killed_while_idle_costs_no_item(pool: WorkerPool) -> 
     for process in {process for _, process in pool.map(toy_items.whose, range(8))}:
         assert isinstance(process, int)
         os.kill(process, signal.SIGKILL)
-        assert wait_until(partial(is_gone, process), 5)
+        wait_until(partial(is_gone, process), "the killed worker is gone", 5)
 
     assert sorted(pool.map(toy_items.square, range(4))) == [(0, 0), (1, 1), (2, 4), (3, 9)]
 
@@ -166,12 +158,12 @@ def test_an_iterator_that_is_left_early_stops_its_workers_and_leaves_the_pool_us
     items: list[int | str] = [2, str(tmp_path), 3, 4]
     results = patient_pool.map(toy_items.hang_or_square, items)
     assert next(results) == (2, 4)
-    assert wait_until(lambda: len(marked(tmp_path)) == 2, 30)
+    wait_until(lambda: len(marked(tmp_path)) == 2, "all have begun", 30)
     processes = marked(tmp_path)
 
     results.close()  # type: ignore[attr-defined]
 
-    assert wait_until(lambda: not any(is_running(process) for process in processes), 5)
+    wait_until(lambda: not any(is_running(process) for process in processes), "they have ended", 5)
     assert sorted(patient_pool.map(toy_items.square, range(4))) == [(0, 0), (1, 1), (2, 4), (3, 9)]
 
 
@@ -215,14 +207,14 @@ list(WorkerPool(2, 600, 2 << 30).map(toy_items.leave_mark_and_hang, [sys.argv[1]
 def test_workers_and_their_programs_end_with_the_parent(tmp_path: Path, how: signal.Signals) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     parent = subprocess.Popen([sys.executable, "-c", PARENT, tmp_path], env=environment, stderr=subprocess.DEVNULL)
-    assert wait_until(lambda: len(marked(tmp_path)) == 4, 30)
+    wait_until(lambda: len(marked(tmp_path)) == 4, "all have begun", 30)
     processes = marked(tmp_path)
     assert all(is_running(process) for process in processes)
 
     parent.send_signal(how)
     parent.wait(timeout=10)
 
-    assert wait_until(lambda: not any(is_running(process) for process in processes), 5)
+    wait_until(lambda: not any(is_running(process) for process in processes), "they have ended", 5)
 
 
 def noted(begun: list[int]) -> Iterator[int]:
@@ -244,7 +236,7 @@ def test_what_waits_is_counted_by_its_size(pool: WorkerPool) -> None:
     begun: list[int] = []
     results = pool.map(toy_items.square, noted(begun), ahead=12, size=lambda _: 4)
     next(results)
-    assert wait_until(lambda: len(begun) >= 1 + 3, 20)
+    wait_until(lambda: len(begun) >= 1 + 3, "as many as may are begun", 20)
     time.sleep(0.2)
     assert len(begun) <= 1 + 2 + pool.workers
     assert 1 + len(list(results)) == 30

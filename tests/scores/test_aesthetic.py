@@ -1,9 +1,8 @@
 """Aesthetic predictors give the figures of their formula; a head that isn't the published one is refused."""
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from curation_assets.tables import AESTHETIC_SCORES, BOOKKEEPING
 from resources.errors import EngineUnavailable
 from tests import plain_towers
 from tests.checkpoints import CLIP_EMBEDDING, SMALL, save_clip, save_head, save_siglip
+from tests.http_server import serving
 
 STEMS = {  # of the published files
     "siglip_v2_5": [f"scoring_head.{n}" for n in (0, 2, 4, 6, 8)],
@@ -93,10 +93,8 @@ def server(models: dict, tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
         def log_request(self, *_: object) -> None:
             asked.append(self.path)
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{serving.server_port}/sac%2Blogos.pth", asked
-        serving.shutdown()
+    with serving(Handler) as url:
+        yield f"{url}/sac%2Blogos.pth", asked
 
 
 def test_a_head_is_downloaded_once_when_its_engine_is_used(

@@ -7,11 +7,10 @@ import hashlib
 import json
 import math
 import pickle
-import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from resources.craft.detector import CraftDetector, found_text
 from resources.errors import EngineUnavailable
 from resources.files import Files
 from resources.pictures import pack_pictures, unpack_pictures
+from tests.http_server import serving
 from tests.scores.craft_cases import BARS, Weights, bars, copying_weights, maps_of, noise, random_weights
 
 GOLDENS = json.loads(Path(__file__).with_name("craft_goldens.json").read_text())
@@ -263,11 +263,8 @@ def server(copying: Path, tmp_path: Path) -> Iterator[str]:
         archive.write(copying, "craft_mlt_25k.pth")
     with zipfile.ZipFile(folder / "other.zip", "w") as archive:
         archive.writestr("readme.txt", "no weights")
-    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{serving.server_port}"
-        serving.shutdown()
+    with serving(partial(SimpleHTTPRequestHandler, directory=str(folder))) as url:
+        yield url
 
 
 def test_the_published_zip_is_downloaded_and_its_weights_checked(

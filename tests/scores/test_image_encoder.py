@@ -37,6 +37,14 @@ def test_folding_leaves_the_network_what_it_was(encoder, bikes):
     np.testing.assert_allclose(encoder.probabilities(pictures), expected, atol=1e-5)
 
 
+def test_pixels_are_normalised_as_by_arithmetic(encoder):
+    from resources.image_encoder import _CHANNEL_MEAN, _CHANNEL_STD, _preprocess
+
+    picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    by_arithmetic = (picture.astype(np.float32) / 255 - _CHANNEL_MEAN) / _CHANNEL_STD
+    np.testing.assert_array_equal(_preprocess(picture), by_arithmetic)
+
+
 def test_classes_of_a_photo_are_named(encoder):
     import cv2
 

@@ -4,10 +4,9 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from resources.errors import EngineUnavailable
 from resources.image_towers import ImageTower, unit_vectors
 from tests import plain_towers
 from tests.checkpoints import save_clip, save_dinov2, save_siglip
+from tests.http_server import serving
 
 COMMIT = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
 MAKERS = {"clip": save_clip, "dinov2": save_dinov2, "siglip": save_siglip}
@@ -208,12 +208,10 @@ def test_a_hub_ids_weights_can_be_had_when_the_hub_has_that_revision(
     folder = tmp_path / known / "resolve" / COMMIT
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path))) as hub:
-        threading.Thread(target=hub.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{hub.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    with serving(partial(SimpleHTTPRequestHandler, directory=str(tmp_path))) as hub:
+        address = f"{hub}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", address)
         found = missing(tower("clip", "nobody/nothing", revision=COMMIT).needs())
-        hub.shutdown()
     assert len(found) == lacking
 
 

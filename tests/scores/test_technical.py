@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from curation_assets.scores.technical import technical_row
+from curation_assets.scores.technical import (
+    BORDER_MIN_SHARE,
+    BORDER_TOLERANCE,
+    colour,
+    content_rectangle,
+    technical_row,
+)
 from curation_assets.settings import Technical
 from curation_assets.tables import BOOKKEEPING, TECHNICAL_SCORES
 from resources.pictures import pack_pictures, unpack_pictures
@@ -73,6 +79,24 @@ def test_the_border_share_is_exact_within_one_percent(bikes, colour, bars):
     pictures = padded(bikes(77, 136), **bars, colour=colour)
     height, width = pictures[0].shape[:2]
     assert measured(pictures)["border_share"] == pytest.approx(1 - 272 * 640 / (height * width), abs=0.01)
+
+
+@pytest.mark.parametrize("spread", [23, 24, 25, 26])
+def test_a_border_ends_at_the_line_that_differs_by_more_than_the_tolerance(spread):
+    rng = np.random.default_rng(spread)
+    border = rng.integers(100 - spread, 100 + spread, (2, 64, 50, 3), endpoint=True).astype(np.uint8)
+    pictures = [*padded(border, top=9, colour=(100, 100, 100)), *padded(border, top=9, colour=(101, 101, 101))]
+    middle = np.median([picture[0] for picture in pictures], axis=(0, 1))
+    off = np.abs(np.stack(pictures) - middle).max(axis=-1)
+    lines = ((off <= BORDER_TOLERANCE).mean(axis=2).min(axis=0) < BORDER_MIN_SHARE).nonzero()[0]
+    assert middle.tolist() == [100.5] * 3
+    assert content_rectangle(pictures)[0].start == (lines[0] if len(lines) else 73)
+
+
+def test_colour_is_that_of_fractions(bikes):
+    for picture in (picture[:, :512] for picture in bikes(77, 136)[:2]):
+        lab = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+        assert colour(picture) == float(np.hypot(lab[..., 1], lab[..., 2]).mean())
 
 
 def test_a_border_counts_only_where_all_frames_have_it(bikes):

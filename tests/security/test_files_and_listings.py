@@ -17,6 +17,7 @@ from curation_assets.stage_asset import SHARDS, require_name
 from curation_assets.tables import RAW_VIDEOS
 from curation_assets.views.metadata import failures, preview
 from tests import videos
+from tests.conftest import Command
 from tests.pipeline.jobs import BARE_SETTINGS, SHARD, Job, changed, reelhouse, write_settings
 from tests.security.hostile import FILE_NAMES, FORMULAS, INSTRUCTION, LONG, MARKUP, QUOTES, TERMINAL, TRAVERSAL
 from tests.stand_in_server import completion, stand_in_server
@@ -149,10 +150,10 @@ def test_names_of_sources_and_partitions_are_checked_wherever_people_type_them(n
 
 
 @pytest.mark.parametrize("name", [TRAVERSAL, ""])
-def test_a_wrong_name_is_wrong_use_of_the_command(tmp_path: Path, name: str) -> None:
-    run = reelhouse("run", tmp_path, "--home", tmp_path / "home", "--name", name)
-    assert run.returncode == 2
-    assert "use at most 48" in run.stderr
+def test_a_wrong_name_is_wrong_use_of_the_command(tmp_path: Path, name: str, command: Command) -> None:
+    status, _, why = command("run", tmp_path, "--home", tmp_path / "home", "--name", name)
+    assert status == 2
+    assert "use at most 48" in why
 
 
 def test_the_names_that_registration_makes_pass() -> None:

@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from curation_assets.filters import sample_filters
-from curation_assets.selection.assets import captioned_clips, scores_of_captions, values, with_scores
-from curation_assets.selection.decisions import decide
+from curation_assets.selection.assets import captioned_clips, scores_of_captions, with_scores
+from curation_assets.selection.decisions import decisions
 from curation_assets.settings import Settings
 
 CLIP = "v-00000000-00001000"
@@ -34,7 +34,7 @@ def test_a_score_counts_for_the_caption_that_was_scored(
             schema_overrides={"alignment_score": pl.Float64, "caption": pl.String, "error": pl.String},
         ),
     }
-    (clip,) = with_scores(captioned_clips(reads), scores_of_captions(reads, filters), filters).to_dicts()
-    decision = decide(CLIP, "v", values(clip), filters, [])
+    clips = with_scores(captioned_clips(reads), scores_of_captions(reads, filters), filters)
+    (decision,) = decisions(clips, filters).to_dicts()
     assert decision["selected"] == selected
     assert all(why in reason for reason in decision["reasons"]) if why else decision["reasons"] == []

@@ -4,9 +4,9 @@ import polars as pl
 import pytest
 
 from curation_assets.filters import Filter, clip_filters, sample_filters
-from curation_assets.selection.decisions import Unscored, decide
 from curation_assets.settings import Bound, SampleSelection, Selection, Settings
 from curation_assets.tables import CLIP_SELECTION, TABLES
+from tests.selection.one_clip import Unscored, decide
 
 
 def motion(minimum: float | None = 1.0, maximum: float | None = 100.0, engine: str = "dis") -> Filter:

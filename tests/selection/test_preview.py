@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -11,13 +12,14 @@ import pytest
 
 from curation_assets.filters import Filter, clip_filters, sample_filters
 from curation_assets.selection import assets as stage
-from curation_assets.selection.decisions import decide
-from curation_assets.selection.exclusions import exclusion_reasons, with_exclusion
+from curation_assets.selection.decisions import decisions
+from curation_assets.selection.exclusions import EXCLUDED, with_exclusion
 from curation_assets.selection.preview import RESOLUTIONS, Amount, Effect, Preview, Thresholds, preview
 from curation_assets.selection.scored import Scan
 from curation_assets.settings import parse_settings
-from curation_assets.tables import TABLES
+from curation_assets.tables import CLIP_SELECTION, TABLES
 from curation_assets.units import kept_clips
+from tests.selection.clip_by_clip import Unscored, decide
 
 Row = dict[str, Any]
 ENGINES = {
@@ -142,28 +144,83 @@ def previewed(seed: int, name: str, now: str = AS_NOW) -> Preview:
 
 @cache
 def decided(seed: int, name: str) -> dict[str, Row]:
-    """The rows of `clip_selection`, by the stage's own joins."""
+    """The rows of `clip_selection`, clip by clip."""
     tables, filters = some_tables(seed), clip_filters(SETTINGS[name])
-    clips = stage.with_scores(with_exclusion(kept_clips(tables), tables), tables, filters)
-    rows = (
-        decide(c["clip_id"], c["video_id"], stage.values(c), filters, exclusion_reasons(c["exclusion"]))
-        for c in clips.to_dicts()
-    )
-    return {row["clip_id"]: row for row in rows}
+    scores = scores_of(tables, filters)
+    clips = with_exclusion(kept_clips(tables), tables).to_dicts()
+    return {
+        c["clip_id"]: decide(
+            c["clip_id"],
+            c["video_id"],
+            scores[c["clip_id"]],
+            filters,
+            [f"excluded: {c['exclusion']}"] if c["exclusion"] else [],
+        )
+        for c in clips
+    }
 
 
 @cache
 def sampled(seed: int, name: str) -> dict[str, Row]:
     """The rows of `sample_selection`, likewise."""
     tables, filters = some_tables(seed), sample_filters(SETTINGS[name])
-    chosen = [(c["clip_id"], c["video_id"], c["selected"]) for c in decided(seed, name).values()]
-    reads = {**tables, "clip_selection": pl.DataFrame(chosen, ["clip_id", "video_id", "selected"], orient="row")}
-    clips = stage.with_scores(stage.captioned_clips(reads), stage.scores_of_captions(reads, filters), filters)
-    rows = (
-        decide(c["clip_id"], c["video_id"], stage.values(c), filters, stage.caption_reasons(c))
-        for c in clips.to_dicts()
-    )
-    return {row["clip_id"]: row for row in rows}
+    written, rewritten = (rows_by_clip(tables[table]) for table in ("captions", "rewritten_captions"))
+    scores = scores_of(tables, filters, {clip: row["caption"] for clip, row in rewritten.items()})
+    return {
+        clip: decide(
+            clip, row["video_id"], scores[clip], filters, want_of_words(written.get(clip), rewritten.get(clip))
+        )
+        for clip, row in decided(seed, name).items()
+        if row["selected"]
+    }
+
+
+def want_of_words(written: Row | None, rewritten: Row | None) -> list[str]:
+    for what, row in (("caption", written), ("rewrite", rewritten)):
+        if row is None or row["status"] in (None, "failed"):
+            return [f"{what}: {(row or {}).get('error') or 'there is none'}"]
+    return []
+
+
+def rows_by_clip(rows: pl.DataFrame) -> dict[str, Row]:
+    return {row["clip_id"]: row for row in rows.to_dicts()}
+
+
+def scores_of(
+    tables: Mapping[str, pl.DataFrame], filters: Sequence[Filter], captions: Mapping[str, str | None] | None = None
+) -> dict[str, dict[tuple[str, str], float | Unscored | None]]:
+    """Of each clip, as `decide` takes them; with `captions` those that are of a clip's present one, or errors."""
+    found: dict[str, dict[tuple[str, str], float | Unscored | None]] = defaultdict(dict)
+    for table in {filter_.table for filter_ in filters}:
+        for row in tables[table].to_dicts():
+            if captions is not None and row["error"] is None:
+                present = captions.get(row["clip_id"])
+                if present is None or row["caption"] != present:
+                    continue
+            for filter_ in filters:
+                if (filter_.table, filter_.engine) == (table, row["engine"]):
+                    score = Unscored(row["error"]) if row["error"] else row[filter_.column]
+                    found[row["clip_id"]][filter_.key] = score
+    return found
+
+
+@ON_ALL
+def test_the_stages_decide_as_one_would_clip_by_clip(seed: int, name: str) -> None:
+    tables, filters = some_tables(seed), clip_filters(SETTINGS[name])
+    clips = stage.with_scores(with_exclusion(kept_clips(tables), tables), tables, filters)
+    made = decisions(clips, filters, [EXCLUDED])
+    expect_rows(made, decided(seed, name))
+
+    reads, sample = {**tables, "clip_selection": made}, sample_filters(SETTINGS[name])
+    clips = stage.with_scores(stage.captioned_clips(reads), stage.scores_of_captions(reads, sample), sample)
+    expect_rows(decisions(clips, sample, [stage.NOT_WRITTEN]), sampled(seed, name))
+
+
+def expect_rows(made: pl.DataFrame, expected: Mapping[str, Row]) -> None:
+    schema = {name: CLIP_SELECTION.schema[name] for name in made.columns}
+    rows = pl.DataFrame(list(expected.values()), schema=schema)
+    assert made.cast(schema).sort("clip_id").equals(rows.sort("clip_id"))
+    assert made.height > 20
 
 
 def dropped_by(row: Row) -> set[int]:

@@ -1,12 +1,13 @@
 """Thresholds on the command line: which settings they become, and what is said of a wrong one."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from curation_assets.filters import clip_filters
-from curation_assets.settings import Bound, SettingsError, load_settings
+from curation_assets.settings import Bound, Settings, SettingsError, load_settings
 from curation_assets.thresholds import with_thresholds
 
 
@@ -19,15 +20,19 @@ def file(tmp_path: Path) -> str:
     return str(path)
 
 
+def changed(file: str, *given: str) -> tuple[Settings, dict[str, Any]]:
+    return with_thresholds(load_settings(file), given, file)
+
+
 def bound(file: str, *given: str, name: str = "motion") -> Bound:
-    settings, _ = with_thresholds(given, file)
+    settings, _ = changed(file, *given)
     return next(filter_.bound for filter_ in clip_filters(settings) if filter_.name == name)
 
 
 def test_it_takes_the_place_of_the_files_and_leaves_the_rest(file: str) -> None:
     assert (bound(file).min, bound(file).max) == (0.95, 50.0)
-    changed = bound(file, "selection.motion.dis.max=15")
-    assert (changed.min, changed.max) == (0.95, 15.0)
+    moved = bound(file, "selection.motion.dis.max=15")
+    assert (moved.min, moved.max) == (0.95, 15.0)
     assert bound(file, "selection.motion.dis.max=null").max is None
     assert bound(file, "selection.motion.max=15", "selection.motion.max=20").max == 20.0
     assert bound(file, "selection.text.media_types=[image]", name="text").media_types == ("image",)
@@ -44,8 +49,8 @@ def test_it_takes_the_place_of_the_files_and_leaves_the_rest(file: str) -> None:
     ],
 )
 def test_what_follows_from_the_engines_may_be_left_out(file: str, short: str, whole: str) -> None:
-    settings, part = with_thresholds([f"{short}=1.5"], file)
-    assert settings == with_thresholds([f"{whole}=1.5"], file)[0] != load_settings(file)
+    settings, part = changed(file, f"{short}=1.5")
+    assert settings == changed(file, f"{whole}=1.5")[0] != load_settings(file)
     *sections, side = whole.split(".")
     for section in sections:
         part = part[section]
@@ -53,7 +58,7 @@ def test_what_follows_from_the_engines_may_be_left_out(file: str, short: str, wh
 
 
 def test_its_part_in_the_file_makes_the_same_settings(file: str, tmp_path: Path) -> None:
-    settings, part = with_thresholds(["motion.min=null", "luma.max=200", "alignment.min=0.3"], file)
+    settings, part = changed(file, "motion.min=null", "luma.max=200", "alignment.min=0.3")
     document = yaml.safe_load(Path(file).read_text())
     document["selection"]["motion"]["dis"] |= part["selection"]["motion"]["dis"]
     document["selection"]["technical"] = part["selection"]["technical"]
@@ -80,6 +85,6 @@ def test_its_part_in_the_file_makes_the_same_settings(file: str, tmp_path: Path)
 )
 def test_a_wrong_one_is_one_error_that_says_what_there_is(file: str, given: str, said: str) -> None:
     with pytest.raises(SettingsError) as problem:
-        with_thresholds([given], file)
+        changed(file, given)
     assert said in str(problem.value)
     assert str(problem.value).startswith("--set")

@@ -1,5 +1,6 @@
 """Releases: what they pin and lack, what two differ in and why, and one made again after everything has changed."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,8 +11,9 @@ from typing import Any
 
 import polars as pl
 import pytest
+from rich.console import Console
 
-from curation_assets.cli import main
+from curation_assets.commands.release import LISTED, print_gaps
 from curation_assets.releases import all_releases, find_release, pinned_versions, retire, versions_of
 from curation_assets.tables import TRAINING_SET
 from curation_assets.training_set import gaps
@@ -20,28 +22,11 @@ from curation_assets.training_set.reproduce import Reproduction, reproduce
 from resources.errors import InputError
 from resources.files import Files
 from tests import videos
+from tests.conftest import Command
 from tests.pipeline.jobs import BARE_SETTINGS, SOURCE, Job, Session, changed, copy_videos, write_settings
 from tests.stand_in_server import completion, stand_in_server
 
 SETTINGS = changed(BARE_SETTINGS, motion__engines=["dis"], selection__motion={"dis": {"min": 0.0, "max": None}})
-
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """`reelhouse` with some arguments, in this process: status, output, errors."""
-    for name in ("CURATION_HOME", "CURATION_SETTINGS"):
-        monkeypatch.setenv(name, "none")  # what the command sets is undone with it
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        capsys.readouterr()
-        status = main([str(argument) for argument in arguments])
-        return status, *capsys.readouterr()
-
-    return run
 
 
 DECISIONS = ("clip_selection", "sample_selection", "training_manifest")
@@ -338,7 +323,16 @@ def test_the_command_lists_compares_and_makes_again(released: Released, tmp_path
     status, _, said = command("release", "reproduce", "r0001", "--to", tmp_path / "again", *home)
     assert (status, "there is something already" in said) == (2, True)
     status, _, said = command("release", "show", "r9", *home)
-    assert (status, "r9: no such release; there are r0001-" in said) == (1, True)
+    assert (status, "r9: no such release; there are r0001-" in said) == (2, True)
+
+
+def test_the_gaps_that_are_not_listed_are_counted() -> None:
+    gaps = [{"shard": f"films-{k:04d}", "table": "frames", "kind": "missing", "count": 2} for k in range(50)]
+    console = Console(file=io.StringIO())
+    print_gaps(console, gaps, 1234)
+    said = console.file.getvalue()
+    assert "frames: missing 50 100" in " ".join(said.split())
+    assert f"{gaps[LISTED - 1]['shard']}  frames: missing 2\n  and {1234 - LISTED} more, in the column" in said
 
 
 def test_settings_alone_make_a_release_and_nothing_new_makes_none(released: Released, tmp_path: Path) -> None:

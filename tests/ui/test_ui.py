@@ -12,10 +12,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from curation_assets.lineage import SHARD_FILES
 from curation_assets.tables import TABLES
-from curation_assets.views.definition import SHARD_FILES
 from tests import videos
-from tests.ui.browser import Browser, chromium
+from tests.ui.browser import Browser
+from tests.ui.skips import needs_chromium
 from tests.ui.webserver import reelhouse_ui
 
 SETTINGS = """
@@ -53,7 +54,7 @@ def test_the_webserver_serves_every_table_as_an_asset(address: str) -> None:
     assert {node["repository"]["location"]["name"] for node in nodes} == {"reelhouse"}
 
 
-@pytest.mark.skipif(chromium() is None, reason="NO CHROMIUM: nobody clicked. On Debian: apt-get install chromium")
+@needs_chromium
 def test_a_shard_is_materialized_from_the_asset_graph(home: Path, address: str) -> None:
     with Browser() as page:
         page.open(f"{address}/asset-groups")

@@ -6,13 +6,13 @@ import numpy as np
 import polars as pl
 
 from curation_assets.filters import Filter
-from curation_assets.selection.decisions import decide
 from curation_assets.settings import Bound
 from curation_assets.tables import CLIP_SELECTION
 from curation_assets.views.contact_sheet import CLIPS, Seen, code, contact_sheet, of_clips, of_decisions, of_scores
 from curation_assets.views.scores import scores_of
 from resources.pictures import pack_pictures
 from resources.thumbnails import thumbnail
+from tests.selection.one_clip import decide
 
 MOTION = Filter("motion", "motion_scores", "motion_score", "dis", Bound(min=10.0, max=20.0))
 TEXT = Filter("text", "text_scores", "text_score", "rapidocr", Bound(max=0.1))

@@ -14,7 +14,6 @@ import pytest
 from curation_assets.definitions import build_definitions
 from curation_assets.filters import clip_filters
 from curation_assets.refresh import Report
-from curation_assets.selection.decisions import decide
 from curation_assets.settings import Settings
 from curation_assets.tables import CLIP_SELECTION, CLIPS, FRAMES, MOTION_SCORES, TABLES, Table
 from curation_assets.views.definition import SOURCE_URL
@@ -22,6 +21,7 @@ from curation_assets.views.metadata import PICTURES, PICTURES_TAG, Refreshed, se
 from resources.delta_store import DeltaStore
 from resources.files import Files
 from resources.pictures import pack_pictures
+from tests.selection.one_clip import decide
 
 SHARD = "films-0000"
 CLIP_IDS = [f"{k:016x}-00000000-00002000" for k in range(12)]
@@ -127,7 +127,8 @@ def test_pictures_are_taken_over_while_rows_and_bounds_are_the_same(
 
 
 def test_a_picture_that_cannot_be_made_stops_nothing(home: Path, caplog: pytest.LogCaptureFixture) -> None:
-    version = write(home, MOTION_SCORES, [{"clip_id": None, "engine": "dis", "motion_score": 1.0}])
+    scores = [{"clip_id": clip_id, "engine": "dis", "motion_score": 1.0} for clip_id in (CLIP_IDS[0], None)]
+    version = write(home, MOTION_SCORES, scores)
     shown = refreshed(home, MOTION_SCORES, version, Settings()).metadata(None)
     assert "contact_sheet" not in shown
     assert "scores" in shown

@@ -6,10 +6,10 @@ import random
 import polars as pl
 
 from curation_assets.filters import Filter
-from curation_assets.selection.decisions import decide
 from curation_assets.settings import Bound, VideoBound
 from curation_assets.tables import CLIP_SELECTION, TEXT_SCORES
 from curation_assets.views.scores import SCORES, scores_of
+from tests.selection.one_clip import decide
 
 FILTERS = [
     Filter("text", "text_scores", "text_score", "rapidocr", Bound(min=0.25, max=0.75)),

@@ -1,29 +1,23 @@
 """Beside its seconds a refresh shows what of them was unavoidable, measured on the work itself."""
 
 import time
-from pathlib import Path
 
 import pytest
 
 from curation_assets.clips.detection import detect_scenes
-from curation_assets.raw_videos.probing import probe_video
 from curation_assets.refresh import Report
-from curation_assets.settings import Cuts, RawVideos
+from curation_assets.settings import Cuts
 from curation_assets.views.speed import LIMITS, speed
 from resources.calls import Call, run_call
-from resources.media import VideoSource, read_frames
+from resources.media import read_frames
 from resources.spent import Spent
 from resources.workers import WorkerPool
 from tests import videos
 
 
-def source(path: Path) -> VideoSource:
-    return VideoSource.from_row({"source_uri": str(path), **probe_video(str(path), RawVideos())})
-
-
 def test_cut_detection_shows_decoding_as_its_limit() -> None:
     calls = [
-        Call(str(n), "", detect_scenes, {"source": source(path), "video_id": str(n), "cuts": Cuts()})
+        Call(str(n), "", detect_scenes, {"source": videos.source(path), "video_id": str(n), "cuts": Cuts()})
         for n, path in enumerate((videos.bikes(), videos.two_shots()))
     ]
     spent, started = Spent(), time.monotonic()
@@ -46,7 +40,7 @@ def test_cut_detection_shows_decoding_as_its_limit() -> None:
 
 
 def test_decoding_counts_without_what_is_done_with_the_frames() -> None:
-    two_shots = source(videos.two_shots())
+    two_shots = videos.source(videos.two_shots())
     spent, started, away_s = Spent(), time.perf_counter(), 0.0
     with spent.collected():
         for frame in read_frames(two_shots):
@@ -59,7 +53,7 @@ def test_decoding_counts_without_what_is_done_with_the_frames() -> None:
 
 
 def test_frames_count_as_they_are_taken() -> None:
-    spent, bikes = Spent(), source(videos.bikes())
+    spent, bikes = Spent(), videos.source(videos.bikes())
     with spent.collected():
         frames = read_frames(bikes)
         for _ in range(10):
