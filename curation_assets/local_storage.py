@@ -22,6 +22,7 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
 
+LOG_PAGES = "PRAGMA wal_autocheckpoint = 100"  # 0.4 MB a database, which nobody closes; SQLite's default is 4 MB
 OPEN_RUNS = 4  # of whose events a process keeps the database open; each is a file of its own
 
 
@@ -105,4 +106,6 @@ class _EventLog(SqliteEventLogStorage):
 
 
 def _engine(database: str) -> Engine:
-    return sa.create_engine(database, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+    engine = sa.create_engine(database, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+    sa.event.listen(engine, "connect", lambda connection, _: connection.execute(LOG_PAGES))
+    return engine

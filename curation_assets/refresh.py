@@ -508,8 +508,8 @@ class _Awaited:
 
     def has_come(self, table: str, key: _Key) -> str:
         """An answer for one key; returns its fingerprint. Raises KeyError where none was awaited."""
-        fingerprint = self._keys.pop((table, key))
         self._left[key[0]] -= 1
+        fingerprint = self._keys.pop((table, key))
         self.units -= not self._left[key[0]]
         return fingerprint
 

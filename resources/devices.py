@@ -1,5 +1,6 @@
 """Where networks run and in which precision, by the names that settings use."""
 
+import os
 import sys
 from typing import Any
 
@@ -26,6 +27,8 @@ def open_device(name: str, setting: str) -> Any:
 
     Raises EngineUnavailable, naming `setting`, for a device that isn't there.
     """
+    # Threads that spin between two layers take the cores from the workers that prepare the next batch.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import torch
 
     torch.set_num_threads(available_cores())

@@ -654,11 +654,12 @@ def test_staging_of_an_older_schema_is_cleared_away(home: Home) -> None:
     assert home.staged() == []
 
 
-def test_progress_is_told_in_units(home: Home) -> None:
+@pytest.mark.parametrize("stages", [(frames(), motion("dis", "farneback")), (frames(),)])
+def test_progress_is_told_in_units(home: Home, stages: tuple[Stage, ...]) -> None:
     put(home.store, some_videos(3))
     told: list[tuple[int, int]] = []
     context = replace(home.context(), progress=lambda done, total: told.append((done, total)))
-    computer = home.computer(frames(), motion("dis", "farneback"))
+    computer = home.computer(*stages)
 
     refresh(computer.stages, SHARD, computer, context)
 

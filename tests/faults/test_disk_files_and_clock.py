@@ -11,7 +11,7 @@ TRIED = [
     *(("stored file damaged", seed, "stages") for seed in (3, 5)),
     ("two runs at once", 0, "stages"),
     *(("clock moved", seed, "stages") for seed in (0, 1)),
-    ("disk full", 12, "Dagster"),
+    ("disk full", 16, "Dagster"),
     ("two runs at once", 11, "Dagster"),
 ]
 
