@@ -33,10 +33,13 @@ from benchmarks.start import start_section
 from benchmarks.table_speed import CLIPS, TARGET_SHARDS, query_section, threshold_section, unchanged_section
 from benchmarks.whole_path import whole_path_sections
 from curation_assets.headless import HeadlessRun, open_instance
-from curation_assets.refresh import Context, Done, Row, Stage, Work, refresh
+from curation_assets.incremental.context import Context
+from curation_assets.incremental.refresh import refresh
+from curation_assets.incremental.stage import Stage
+from curation_assets.incremental.work import Done, Work
 from curation_assets.settings import Shards, Source, load_settings, parse_settings
 from curation_assets.shards import register
-from curation_assets.tables import TABLES, Table, col
+from curation_assets.tables import TABLES, Row, Table, col
 from deployments.demo.sample_videos import make_sample_videos
 from resources.delta_store import DeltaStore
 from resources.files import Files

@@ -20,7 +20,7 @@ import torch
 
 from curation_assets.captions.alignment import UNIFORM_FRAMES, alignment_networks
 from curation_assets.captions.assets import caption_assets
-from curation_assets.refresh import Work
+from curation_assets.incremental.work import Work
 from curation_assets.scores.aesthetic import aesthetic_networks
 from curation_assets.scores.assets import score_assets
 from curation_assets.scores.semantic import semantic_networks

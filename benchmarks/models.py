@@ -20,8 +20,9 @@ from benchmarks.models_alone import seconds_alone
 from benchmarks.report import Section, Target, show
 from benchmarks.stages import SHARD, Home
 from curation_assets.captions.rewriting import EMBEDDED_MAX_TOKENS, Rewriter, rewriter_of
-from curation_assets.refresh import Row, Work
+from curation_assets.incremental.work import Work
 from curation_assets.settings import Settings, parse_settings
+from curation_assets.tables import Row
 from curation_assets.tools import Tools
 from curation_assets.writing import attempt_seed, packaged_prompt
 from resources.files import Files

@@ -37,8 +37,8 @@ from benchmarks.report import machine
 from benchmarks.simulated_home import ARITHMETIC, NOT_PER_SHARD, SimulatedHome, shard_name
 from benchmarks.sizing import RECORD, SIZING, Figure, as_markdown, sizing
 from curation_assets.headless import HeadlessRun, open_instance
+from curation_assets.incremental.digests import data_version
 from curation_assets.maintenance import maintain
-from curation_assets.refresh import data_version
 from curation_assets.releases import tables_now
 from curation_assets.settings import Maintenance, Shards, Source, load_settings, parse_settings
 from curation_assets.shards import register

@@ -19,11 +19,12 @@ from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
 from benchmarks.stages import refresh_shard
-from curation_assets.definitions import all_assets
-from curation_assets.refresh import Report, Row, Stage
+from curation_assets.definitions import stage_assets
+from curation_assets.incremental.committing import Report
+from curation_assets.incremental.stage import Stage
 from curation_assets.settings import Settings
 from curation_assets.stage_asset import StageAsset
-from curation_assets.tables import TABLES
+from curation_assets.tables import TABLES, Row
 from resources.delta_store import PARTITION, DeltaStore
 from resources.files import Files
 
@@ -56,8 +57,7 @@ class SimulatedHome:
     @cached_property
     def assets(self) -> dict[str, StageAsset]:
         """By table, upstream first."""
-        made = [asset for asset in all_assets(self.settings) if isinstance(asset, StageAsset)]
-        by_table = {stage.table.name: asset for asset in made for stage in asset.stages}
+        by_table = {stage.table.name: asset for asset in stage_assets(self.settings) for stage in asset.stages}
         return {table: asset for table, asset in by_table.items() if table not in NOT_PER_SHARD}
 
     @property

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
-from curation_assets.definitions import all_assets
-from curation_assets.refresh import Context, Report, refresh
+from curation_assets.definitions import stage_assets
+from curation_assets.incremental.committing import Report
+from curation_assets.incremental.context import Context
+from curation_assets.incremental.refresh import refresh
 from curation_assets.settings import Settings, Shards, Source
 from curation_assets.shards import register
 from curation_assets.stage_asset import StageAsset
@@ -54,8 +56,7 @@ class Home:
     @cached_property
     def assets(self) -> dict[str, StageAsset]:
         """By table."""
-        made = [asset for asset in all_assets(self.settings) if isinstance(asset, StageAsset)]
-        return {stage.table.name: asset for asset in made for stage in asset.stages}
+        return {stage.table.name: asset for asset in stage_assets(self.settings) for stage in asset.stages}
 
     def rows(self, table: str) -> pl.DataFrame:
         return self.store.scan(self.store.snapshot(table)).collect()

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from curation_assets.refresh import Row, Stage
+from curation_assets.incremental.stage import Stage
+from curation_assets.tables import Row
 
 SHOWN_VALUES = 3
 SHOWN_CHARACTERS = 40

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
 
-from curation_assets.refresh import Report, Stage
+from curation_assets.incremental.committing import Report
+from curation_assets.incremental.stage import Stage
 from curation_assets.rules import NAMED, Finding, Shard, broken_rules, losses
 from curation_assets.tables import Table
 from curation_assets.tools import Tools

@@ -10,9 +10,9 @@ from curation_assets.captions.assets import caption_assets
 from curation_assets.clip_files.assets import clip_file_assets
 from curation_assets.clips.assets import clip_assets, scene_assets
 from curation_assets.frames.assets import frame_assets
+from curation_assets.incremental.stage import Stage
 from curation_assets.raw_videos.assets import raw_video_assets, shard_files_specs, source_assets
 from curation_assets.raw_videos.takedowns import takedown_specs
-from curation_assets.refresh import Stage
 from curation_assets.report.assets import report_assets
 from curation_assets.scores.assets import score_assets
 from curation_assets.selection.assets import sample_selection_assets, selection_assets
@@ -59,10 +59,19 @@ def all_assets(settings: Settings) -> list[StageAsset | dg.AssetsDefinition]:
     return [*from_videos, *of_all, *beautified_prompt_assets(settings)]
 
 
+def stage_assets(settings: Settings) -> list[StageAsset]:
+    """Those that a refresh makes, upstream first."""
+    return [asset for asset in all_assets(settings) if isinstance(asset, StageAsset)]
+
+
+def video_assets(settings: Settings) -> list[StageAsset]:
+    """Those that a refresh makes from videos, upstream first."""
+    return [asset for asset in stage_assets(settings) if asset.definition.partitions_def == SHARDS]
+
+
 def video_stages(settings: Settings) -> list[Stage]:
     """Every stage that makes a table from videos, upstream first."""
-    made = (asset for asset in all_assets(settings) if isinstance(asset, StageAsset))
-    return [stage for asset in made if asset.definition.partitions_def == SHARDS for stage in asset.stages]
+    return [stage for asset in video_assets(settings) for stage in asset.stages]
 
 
 def build_definitions(settings: Settings, home: str) -> dg.Definitions:

@@ -88,6 +88,14 @@ def passes(filter_: Filter, score: pl.Expr) -> pl.Expr:
     return found.fill_null(False)
 
 
+def margin(filter_: Filter, score: pl.Expr) -> pl.Expr:
+    """A score's distance to the nearest bound, in its unit; negative outside, null without score or bounds."""
+    bound = filter_.bound
+    inside = [score - bound.min] if bound.min is not None else []
+    inside += [bound.max - score] if bound.max is not None else []
+    return pl.min_horizontal(inside) if inside else pl.lit(None, pl.Float64)
+
+
 def is_for_clips(filter_: Filter, is_image: pl.Expr = IS_IMAGE) -> pl.Expr:
     """Whether each clip is of a media type that the filter is for."""
     types = filter_.bound.media_types

@@ -16,12 +16,12 @@ from dagster._core.events import RunFailureReason
 
 from curation_assets.automation import RELEASE, WHOLE
 from curation_assets.beautified_prompts.assets import PROMPT_FILES
-from curation_assets.definitions import all_assets, build_definitions
+from curation_assets.definitions import build_definitions, stage_assets
 from curation_assets.engines import missing
 from curation_assets.local_storage import instance_in
 from curation_assets.run_launcher import end_dead_runs
 from curation_assets.settings import Settings, SettingsError
-from curation_assets.stage_asset import RETRY_TAG, SHARDS, StageAsset
+from curation_assets.stage_asset import RETRY_TAG, SHARDS
 from resources.errors import EngineUnavailable
 from resources.object_store import is_url
 from resources.text import one_line
@@ -110,7 +110,7 @@ class HeadlessRun:
 
     def missing(self, assets: Container[str]) -> list[str]:
         """What the engines of `assets` need and this machine lacks, a line each with the command that gets it."""
-        made = [asset for asset in all_assets(self._settings) if isinstance(asset, StageAsset)]
+        made = stage_assets(self._settings)
         wanted = [asset for asset in made if any(stage.table.name in assets for stage in asset.stages)]
         return missing(need for asset in wanted for need in asset.needs)
 

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from curation_assets.incremental.committing import Report
+from curation_assets.incremental.stage import Stage
 from curation_assets.progress import TERMINAL
-from curation_assets.refresh import Report, Stage
 from curation_assets.settings import Lineage
 from curation_assets.tables import BOOKKEEPING
 from resources.delta_store import DeltaStore

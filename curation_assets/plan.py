@@ -19,13 +19,16 @@ import polars as pl
 
 from curation_assets import definitions
 from curation_assets.causes import cause, earlier_stages
+from curation_assets.incremental.context import Context
+from curation_assets.incremental.refresh import refresh
+from curation_assets.incremental.stage import Stage
+from curation_assets.incremental.work import Done, Pending, Work
 from curation_assets.overlay import Before, Overlay, ReadOnlyFiles
 from curation_assets.raw_videos.listing import Entry
-from curation_assets.refresh import Context, Done, Pending, Row, Stage, Work, refresh
 from curation_assets.settings import Settings, SettingsError, Source, settings_hash
 from curation_assets.shards import Registration, register, stored_time
-from curation_assets.stage_asset import SHARDS, StageAsset
-from curation_assets.tables import CLIPS, SOURCE_FILES, TABLES, TRAINING_MANIFEST, TRAINING_SET, Table
+from curation_assets.stage_asset import StageAsset
+from curation_assets.tables import CLIPS, SOURCE_FILES, TABLES, TRAINING_MANIFEST, TRAINING_SET, Row, Table
 from curation_assets.tools import Tools
 from curation_assets.training_set.release import samples_sha256
 from resources.delta_store import DeltaStore
@@ -207,11 +210,7 @@ def _pairs(same: Mapping[str, Tally], other: Mapping[str, Tally]) -> Iterator[tu
 
 def _steps(settings: Settings, until: str | None) -> list[tuple[StageAsset, list[Stage]]]:
     """The assets made from videos, upstream first, each with those of its stages that `until` needs."""
-    assets = [
-        asset
-        for asset in definitions.all_assets(settings)
-        if isinstance(asset, StageAsset) and asset.definition.partitions_def == SHARDS
-    ]
+    assets = definitions.video_assets(settings)
     stages = [stage for asset in assets for stage in asset.stages]
     names = [stage.table.name for stage in stages]
     if until and until not in (*names, SOURCE_FILES.name, TRAINING_SET.name):

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import polars as pl
 from deltalake import DeltaTable
 
+from curation_assets.incremental.committing import Report
+from curation_assets.incremental.stage import Stage
 from curation_assets.media_types import IS_IMAGE
-from curation_assets.refresh import Report, Stage
 from curation_assets.spot_checks import clip_is_as_described, frames_are_as_described
 from curation_assets.tables import TABLES
 from resources.calls import Call, Row, run_call

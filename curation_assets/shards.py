@@ -12,9 +12,9 @@ from typing import Any
 
 import polars as pl
 
+from curation_assets.incremental.digests import data_version
 from curation_assets.raw_videos.listing import Entry, SourceError, content_id, list_source, media_type_of, path_id
 from curation_assets.raw_videos.takedowns import taken_down
-from curation_assets.refresh import data_version
 from curation_assets.settings import Shards, Source
 from curation_assets.tables import SOURCE_FILES
 from resources.delta_store import Conflict, DeltaStore

@@ -6,10 +6,14 @@ enters neither fingerprints nor data versions.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
 TIMESTAMP = pl.Datetime("us", "UTC")
+
+Row = dict[str, Any]
+"""A table's row by column."""
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ import polars as pl
 from deltalake.exceptions import TableNotFoundError
 
 from curation_assets.home import OpenHome
+from curation_assets.incremental.digests import data_version
 from curation_assets.lookup import Item, rows_of
 from curation_assets.raw_videos.takedowns import take_down
-from curation_assets.refresh import data_version
 from curation_assets.releases import PARTITION as RELEASES
 from curation_assets.releases import all_releases
 from curation_assets.run_records import runs_quoting, still_quoting

@@ -1,12 +1,14 @@
 """What an asset's compute function may use: settings, files of the home, worker processes."""
 
-import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from curation_assets.refresh import NO_ENGINE, Done, Row, Work
+from curation_assets.incremental.stage import NO_ENGINE
+from curation_assets.incremental.work import Done, Work
+from curation_assets.progress import TERMINAL
 from curation_assets.settings import Execution, Settings
+from curation_assets.tables import Row
 from resources.calls import Call, Split, as_rows, result_of, rows_of
 from resources.devices import release_memory
 from resources.errors import InputError
@@ -26,7 +28,7 @@ def worker_pool(execution: Execution) -> WorkerPool:
 class Tools:
     settings: Settings
     files: Files
-    say: Callable[[str], None] = logging.getLogger("reelhouse").info
+    say: Callable[[str], None] = TERMINAL.info
 
     @property
     def pool(self) -> WorkerPool:

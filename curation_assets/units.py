@@ -6,7 +6,8 @@ from fractions import Fraction
 
 import polars as pl
 
-from curation_assets.refresh import Work, blocked_by
+from curation_assets.incremental.stage import blocked_by
+from curation_assets.incremental.work import Work
 
 Frames = Mapping[str, pl.DataFrame]
 

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import polars as pl
 
-from curation_assets.definitions import all_assets, build_definitions
+from curation_assets.definitions import build_definitions, stage_assets
 from curation_assets.field_help import REQUIRED, FieldHelp, field_help, plain
 from curation_assets.settings import Section, Settings
-from curation_assets.stage_asset import StageAsset
 from curation_assets.tables import BOOKKEEPING, TABLES, Column, Table
 
 DOCS = Path(__file__).parent
@@ -44,7 +43,7 @@ def tables_page() -> str:
         spec.key.to_user_string(): spec
         for spec in build_definitions(settings, "unused").resolve_all_asset_specs()
     }  # fmt: skip
-    assets = [asset for asset in all_assets(settings) if isinstance(asset, StageAsset)]
+    assets = stage_assets(settings)
     reads = {stage.table.name: stage.reads for asset in assets for stage in asset.stages}
     made_from = {
         name: reads.get(name) or [dep.asset_key.to_user_string() for dep in specs[name].deps] for name in TABLES

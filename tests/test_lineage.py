@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from curation_assets import lineage
+from curation_assets.incremental.context import Context
+from curation_assets.incremental.refresh import refresh
 from curation_assets.lineage import columns_made_from
-from curation_assets.refresh import Context, refresh
 from curation_assets.settings import Lineage
 from curation_assets.tables import FRAMES, MOTION_SCORES
 from resources.errors import EngineUnavailable

@@ -8,8 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curation_assets.refresh import Done, Report, Row, Stage, Work, blocked_by, data_version, refresh
-from curation_assets.tables import CAPTIONS, CLIPS, FRAMES, MOTION_SCORES, RAW_VIDEOS, SCENES, SOURCE_FILES
+from curation_assets.incremental.committing import Report
+from curation_assets.incremental.digests import data_version
+from curation_assets.incremental.refresh import refresh
+from curation_assets.incremental.stage import Stage, blocked_by
+from curation_assets.incremental.work import Done, Work
+from curation_assets.tables import CAPTIONS, CLIPS, FRAMES, MOTION_SCORES, RAW_VIDEOS, SCENES, SOURCE_FILES, Row
 from resources.errors import EngineUnavailable, InputError, TransientError
 from tests.toy_stages import SHARD, Computer, Home, frames, motion, put, scene_rows, scenes, some_videos, video
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from curation_assets.refresh import Row, Work
+from curation_assets.incremental.work import Work
 from curation_assets.settings import parse_settings
+from curation_assets.tables import Row
 from curation_assets.tools import Tools
 from resources.errors import Need
 from resources.files import Files

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from curation_assets.refresh import Work
+from curation_assets.incremental.work import Work
 from curation_assets.units import in_runs
 
 

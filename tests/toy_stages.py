@@ -12,8 +12,12 @@ from typing import Any
 import polars as pl
 from deltalake import DeltaTable
 
-from curation_assets.refresh import NO_ENGINE, Context, Done, Report, Row, Stage, Work, blocked_by, refresh
-from curation_assets.tables import FRAMES, MOTION_SCORES, RAW_VIDEOS, SCENES, Table
+from curation_assets.incremental.committing import Report
+from curation_assets.incremental.context import Context
+from curation_assets.incremental.refresh import refresh
+from curation_assets.incremental.stage import NO_ENGINE, Stage, blocked_by
+from curation_assets.incremental.work import Done, Work
+from curation_assets.tables import FRAMES, MOTION_SCORES, RAW_VIDEOS, SCENES, Row, Table
 from resources.delta_store import DeltaStore
 from resources.files import Files
 

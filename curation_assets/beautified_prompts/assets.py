@@ -10,8 +10,10 @@ import polars as pl
 
 from curation_assets.beautified_prompts.beautifying import beautifier_of, beautify_prompts, unchanged
 from curation_assets.beautified_prompts.reading import COLUMN, read_prompts
+from curation_assets.incremental.digests import data_version
+from curation_assets.incremental.stage import Stage, blocked_by
+from curation_assets.incremental.work import Done, Work
 from curation_assets.language_models import language_model, named_chat, served_by, writer_settings
-from curation_assets.refresh import Done, Row, Stage, Work, blocked_by, data_version
 from curation_assets.settings import Beautifying, Settings
 from curation_assets.stage_asset import (
     OWNERS,
@@ -22,7 +24,7 @@ from curation_assets.stage_asset import (
     stage_asset,
 )
 from curation_assets.step_pods import pod_tags
-from curation_assets.tables import BEAUTIFIED_PROMPTS, PROMPTS
+from curation_assets.tables import BEAUTIFIED_PROMPTS, PROMPTS, Row
 from curation_assets.tools import Tools
 from curation_assets.views.definition import column_schema
 from curation_assets.views.metadata import numbers, where

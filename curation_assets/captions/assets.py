@@ -13,6 +13,8 @@ from curation_assets.captions.alignment import UNIFORM_FRAMES, alignment_network
 from curation_assets.captions.captioning import Captioner, caption_clips, caption_prompt
 from curation_assets.captions.rewriting import rewrite_captions, rewriter_of, unchanged
 from curation_assets.engines import engine_needs, identity
+from curation_assets.incremental.stage import Stage, blocked_by
+from curation_assets.incremental.work import Done, Work
 from curation_assets.language_models import (
     extra_fields,
     language_model,
@@ -22,10 +24,9 @@ from curation_assets.language_models import (
     writer_settings,
 )
 from curation_assets.media_types import IS_IMAGE
-from curation_assets.refresh import Done, Row, Stage, Work, blocked_by
 from curation_assets.settings import Settings, declared
 from curation_assets.stage_asset import StageAsset, stage_asset
-from curation_assets.tables import ALIGNMENT_SCORES, CAPTIONS, REWRITTEN_CAPTIONS
+from curation_assets.tables import ALIGNMENT_SCORES, CAPTIONS, REWRITTEN_CAPTIONS, Row
 from curation_assets.tools import Tools
 from curation_assets.units import Frames, selected_clips, stored_frames
 from curation_assets.writing import explained

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from curation_assets.clip_files.storing import ClipEncoder, FileTask
-from curation_assets.refresh import NO_ENGINE, Done, Stage, Work, blocked_by
+from curation_assets.incremental.stage import NO_ENGINE, Stage, blocked_by
+from curation_assets.incremental.work import Done, Work
 from curation_assets.settings import Settings, result_settings
 from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import CLIP_FILES

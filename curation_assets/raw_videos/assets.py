@@ -7,10 +7,11 @@ import polars as pl
 from pydantic import Field
 
 from curation_assets.checks import nothing_lost_result, sound_result, whole_table_specs
+from curation_assets.incremental.stage import Stage
+from curation_assets.incremental.work import Done, Work
 from curation_assets.lineage import SHARD_FILES
 from curation_assets.raw_videos.image_probing import probe_image
 from curation_assets.raw_videos.probing import probe_video
-from curation_assets.refresh import Done, Row, Stage, Work
 from curation_assets.rules import registration_rules
 from curation_assets.settings import Settings, Source, result_settings
 from curation_assets.shards import Registration, register
@@ -27,7 +28,7 @@ from curation_assets.stage_asset import (
     told_spec,
 )
 from curation_assets.step_pods import pod_tags
-from curation_assets.tables import RAW_VIDEOS, SOURCE_FILES
+from curation_assets.tables import RAW_VIDEOS, SOURCE_FILES, Row
 from curation_assets.tools import Tools
 from curation_assets.views.definition import column_schema
 from curation_assets.views.metadata import Values, failures, numbers, preview, settings_in_force, where

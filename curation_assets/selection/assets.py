@@ -12,7 +12,8 @@ from typing import Any
 import polars as pl
 
 from curation_assets.filters import Filter, clip_filters, sample_filters
-from curation_assets.refresh import Pending, Stage
+from curation_assets.incremental.stage import Stage
+from curation_assets.incremental.work import Pending
 from curation_assets.selection.decisions import decisions, score_of, why_not_of
 from curation_assets.selection.exclusions import EXCLUDED, with_exclusion
 from curation_assets.settings import Settings, declared

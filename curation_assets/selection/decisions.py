@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from curation_assets.filters import Filter, is_for_clips, passes
+from curation_assets.filters import Filter, is_for_clips, margin, passes
 
 
 def score_of(filter_: Filter) -> str:
@@ -40,16 +40,14 @@ def decisions(clips: pl.DataFrame, filters: Sequence[Filter], extra_reasons: Seq
 
 
 def _measured(clips: pl.DataFrame, filter_: Filter) -> pl.DataFrame:
-    """`value`, `margin` (distance to the nearest bound in the score's unit, negative outside) and `passed`."""
-    bound, value = filter_.bound, pl.col("value")
-    inside = [value - bound.min] if bound.min is not None else []
-    inside += [bound.max - value] if bound.max is not None else []
+    """`value`, `margin` and `passed`."""
+    value = pl.col("value")
     scored = clips.select(
         "clip_id", value=pl.when(pl.col(why_not_of(filter_)).is_null()).then(pl.col(score_of(filter_)))
     )
     return scored.select(
         "value",
-        margin=pl.min_horizontal(inside) if inside else pl.lit(None, pl.Float64),
+        margin=margin(filter_, value),
         passed=pl.when(is_for_clips(filter_)).then(passes(filter_, value)),
     )
 

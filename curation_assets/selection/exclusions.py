@@ -8,9 +8,9 @@ from typing import Literal
 import dagster as dg
 import polars as pl
 
-from curation_assets.refresh import Row, data_version
+from curation_assets.incremental.digests import data_version
 from curation_assets.stage_asset import told_spec
-from curation_assets.tables import EXCLUSIONS
+from curation_assets.tables import EXCLUSIONS, Row
 from curation_assets.units import Frames
 from resources.delta_store import DeltaStore
 

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 
@@ -13,8 +12,6 @@ from curation_assets.tables import TABLES
 
 Scan = Callable[[str], pl.LazyFrame]
 """The rows of a table, with every column of its schema; a table that isn't there has none."""
-
-READ_AT_ONCE = 2  # tables, of whose many small files polars reads one after another
 
 
 def kept_clips(scan: Scan) -> pl.LazyFrame:
@@ -37,16 +34,14 @@ def with_scores(clips: pl.LazyFrame, scan: Scan, filters: Iterable[Filter]) -> p
     columns: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)  # of a table's engine
     for filter_ in filters:
         columns[filter_.table, filter_.engine][score_of(filter_)] = filter_.column
-    scans = [clips.with_columns(is_image=IS_IMAGE), *(_scores(scan, *key, names) for key, names in columns.items())]
-    with ThreadPoolExecutor(READ_AT_ONCE) as readers:
-        tables = readers.map(lambda rows: rows.collect(), scans)
-        found = in_order(next(tables))
-        for names, scored in zip(columns.values(), tables, strict=True):
-            found = beside(found, in_order(scored))
-            if "scored_hash" in scored.columns:
-                is_own = pl.col("caption_hash") == pl.col("scored_hash")
-                own = (pl.when(is_own).then(name).alias(name) for name in names)
-                found = found.with_columns(own).drop("scored_hash")
+    found = in_order(clips.with_columns(is_image=IS_IMAGE).collect())
+    for (table, engine), names in columns.items():
+        scored = in_order(_scores(scan, table, engine, names).collect())
+        found = beside(found, scored)
+        if "scored_hash" in scored.columns:
+            is_own = pl.col("caption_hash") == pl.col("scored_hash")
+            own = (pl.when(is_own).then(name).alias(name) for name in names)
+            found = found.with_columns(own).drop("scored_hash")
     return found
 
 

@@ -10,7 +10,8 @@ import polars as pl
 
 from curation_assets.checks import nothing_lost_result, sound_result, whole_table_specs
 from curation_assets.engines import identity
-from curation_assets.refresh import Done, Row, Stage, Work
+from curation_assets.incremental.stage import Stage
+from curation_assets.incremental.work import Done, Work
 from curation_assets.releases import TablesAt, find_release, release_before, versions_of
 from curation_assets.rules import release_rules
 from curation_assets.settings import Settings, Trainer, declared
@@ -23,7 +24,7 @@ from curation_assets.stage_asset import (
     stage_asset,
 )
 from curation_assets.step_pods import pod_tags
-from curation_assets.tables import GAP, TRAINING_MANIFEST, TRAINING_SET
+from curation_assets.tables import GAP, TRAINING_MANIFEST, TRAINING_SET, Row
 from curation_assets.tools import Tools
 from curation_assets.training_set.manifest import manifest_row
 from curation_assets.training_set.release import Release, make_release

@@ -11,7 +11,7 @@ import polars as pl
 
 from curation_assets.failures import KINDS as FAILED
 from curation_assets.failures import has_failed
-from curation_assets.refresh import Stage
+from curation_assets.incremental.stage import FINGERPRINT, UNIT, Stage
 from curation_assets.releases import TablesAt
 
 SHARDS_AT_ONCE = 100  # more shards, more memory; fewer, more openings of each table
@@ -103,6 +103,6 @@ def _all_out_of_date(stage: Stage, wanted: pl.DataFrame, units: pl.DataFrame, ro
 def _changed(stage: Stage, units: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     """The units of whose rows there is none with the present fingerprint, of one engine or more."""
     stored = rows.select(*stage.keys(), input_fingerprint="input_fingerprint")
-    now = stage.fingerprints(units.drop("shard")).rename({"_fingerprint": "input_fingerprint"})
+    now = stage.fingerprints(units.drop("shard")).rename({FINGERPRINT: "input_fingerprint"})
     changed = now.join(stored, on=now.columns, how="anti")
-    return units.join(changed, left_on=stage.unit, right_on="_unit", how="semi")
+    return units.join(changed, left_on=stage.unit, right_on=UNIT, how="semi")

@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from curation_assets.refresh import Stage, rows_sha256
+from curation_assets.incremental.digests import rows_sha256
+from curation_assets.incremental.stage import Stage
 from curation_assets.releases import PARTITION, TablesAt, tables_now
 from curation_assets.settings import Settings, result_settings, settings_hash
 from curation_assets.tables import TRAINING_MANIFEST, TRAINING_SET

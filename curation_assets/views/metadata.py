@@ -18,8 +18,8 @@ from deltalake.exceptions import TableNotFoundError
 
 from curation_assets.field_help import FieldHelp, field_help, plain
 from curation_assets.filters import Filter, clip_filters, sample_filters
+from curation_assets.incremental.committing import Report
 from curation_assets.progress import TERMINAL
-from curation_assets.refresh import Report
 from curation_assets.settings import Settings
 from curation_assets.tables import CLIPS, DROP_RULES, FRAMES, Table
 from curation_assets.views.contact_sheet import Picture, contact_sheet, image, of_clips, of_decisions, of_scores

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from curation_assets.filters import Filter, is_for_clips, passes
+from curation_assets.filters import Filter, is_for_clips, margin, passes
 
 SCORES = pl.Schema(
     {
@@ -30,14 +30,13 @@ def scores_of(rows: pl.DataFrame, filters: Sequence[Filter]) -> pl.DataFrame:
 
 
 def _judged(rows: pl.DataFrame, filter_: Filter) -> pl.DataFrame:
-    low, high = (pl.lit(bound, pl.Float64) for bound in (filter_.bound.min, filter_.bound.max))
     score = pl.col(filter_.column).cast(pl.Float64)
     value = pl.when(pl.col("error").is_null() & score.is_finite()).then(score)
     return (
         rows.filter(is_for_clips(filter_), engine=filter_.engine)
         .with_columns(filter=pl.lit(filter_.name), value=value)
         .with_columns(
-            margin=pl.min_horizontal(pl.col("value") - low, high - pl.col("value")),
+            margin=margin(filter_, pl.col("value")),
             passed=passes(filter_, pl.col("value")),
         )
         .select(SCORES.names())

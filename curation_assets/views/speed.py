@@ -1,6 +1,6 @@
 """How fast a refresh went, and beside it the work that it can't do without, timed in the same refresh."""
 
-from curation_assets.refresh import Report
+from curation_assets.incremental.committing import Report
 from resources.spent import Kind, Spent
 
 LIMITS: dict[Kind, str] = {

@@ -11,7 +11,7 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionM
 
 from curation_assets.captions.alignment import alignment_networks, network_alignment
 from curation_assets.captions.assets import caption_assets
-from curation_assets.refresh import Work
+from curation_assets.incremental.work import Work
 from curation_assets.settings import parse_settings
 from curation_assets.tables import ALIGNMENT_SCORES
 from curation_assets.tools import Tools

@@ -10,8 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curation_assets.definitions import all_assets
-from curation_assets.refresh import Report, Stage
+from curation_assets.definitions import stage_assets
+from curation_assets.incremental.committing import Report
+from curation_assets.incremental.stage import Stage
 from curation_assets.rules import (
     CHOSEN_BY,
     PARENT,
@@ -25,7 +26,6 @@ from curation_assets.rules import (
     release_rules,
 )
 from curation_assets.settings import parse_settings
-from curation_assets.stage_asset import StageAsset
 from curation_assets.tables import TABLES
 from curation_assets.tools import Tools
 from resources.files import Files
@@ -33,9 +33,7 @@ from tests.checks.conftest import SETTINGS
 from tests.pipeline.jobs import SHARD, Job
 
 PARSED = parse_settings(SETTINGS, "the test's settings")
-STAGES: dict[str, Stage] = {
-    stage.table.name: stage for asset in all_assets(PARSED) if isinstance(asset, StageAsset) for stage in asset.stages
-}
+STAGES: dict[str, Stage] = {stage.table.name: stage for asset in stage_assets(PARSED) for stage in asset.stages}
 WITHOUT_ROWS = {"aesthetic_scores", "semantic_scores", "text_scores", "alignment_scores", "beautified_prompts"}
 FROM_VIDEOS = sorted(set(STAGES) - WITHOUT_ROWS)
 Change = Callable[[dict[str, Any]], dict[str, Any]]

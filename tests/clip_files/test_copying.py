@@ -14,8 +14,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from curation_assets.clip_files.assets import clip_file_assets
 from curation_assets.clip_files.copying import copy_image
+from curation_assets.incremental.stage import NO_ENGINE
 from curation_assets.raw_videos.image_probing import probe_image
-from curation_assets.refresh import NO_ENGINE
 from curation_assets.settings import RawVideos, Settings
 from resources.files import Files
 from resources.media import VideoSource

@@ -12,11 +12,13 @@ from dagster import DagsterInstance
 from deltalake.exceptions import TableNotFoundError
 
 from curation_assets import stage_asset
-from curation_assets.definitions import all_assets
-from curation_assets.headless import OF_PROMPTS, HeadlessRun, instance_folder
+from curation_assets.definitions import video_assets
+from curation_assets.headless import HeadlessRun, instance_folder
 from curation_assets.home import OpenHome, open_home
+from curation_assets.incremental.committing import Report
+from curation_assets.incremental.context import Context
+from curation_assets.incremental.refresh import refresh
 from curation_assets.local_storage import instance_in
-from curation_assets.refresh import Context, Report, refresh
 from curation_assets.settings import Settings, Source, parse_settings
 from curation_assets.shards import register
 from curation_assets.stage_asset import StageAsset
@@ -127,10 +129,10 @@ class Job:
         register({jobs.SOURCE: Source(path=self.films)}, settings.shards, opened.store, run_id)
         tools = Tools(settings, opened.files)
         counts = {}
-        for asset in video_stages(settings):
+        for asset in video_assets(settings):
             for report in self._refreshed(asset, tools, opened, run_id, retry_failed):
                 counts[report.table] = _counts(vars(report))
-        stages = [stage for asset in video_stages(settings) for stage in asset.stages]
+        stages = [stage for asset in video_assets(settings) for stage in asset.stages]
         make_release(opened.store, opened.files, settings, stages, run_id)
         return counts
 
@@ -157,7 +159,7 @@ class Job:
     def steps(self) -> dict[str, str]:
         """By table, the step that makes it: the first table of those made together."""
         settings = parse_settings(dict(self.settings), "the job's settings")
-        return {s.table.name: asset.stages[0].table.name for asset in video_stages(settings) for s in asset.stages}
+        return {s.table.name: asset.stages[0].table.name for asset in video_assets(settings) for s in asset.stages}
 
     def table(self, name: str) -> pl.DataFrame:
         """All rows without bookkeeping, in the order of their keys."""
@@ -180,8 +182,3 @@ class Job:
         store, files = self.opened.store, self.opened.files
         rows = store.scan(store.snapshot(TRAINING_SET.name)).collect().sort("release")
         return {Path(path).name: files.read(path) for path in rows["exports"][-1]}
-
-
-def video_stages(settings: Settings) -> list[StageAsset]:
-    made = (asset for asset in all_assets(settings) if isinstance(asset, StageAsset))
-    return [asset for asset in made if asset.stages[0].table.name not in OF_PROMPTS]

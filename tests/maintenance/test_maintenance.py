@@ -14,7 +14,6 @@ import pytest
 from deltalake import write_deltalake
 
 from curation_assets.maintenance import MaintenanceReport, maintain
-from curation_assets.refresh import Row
 from curation_assets.releases import PARTITION, retire
 from curation_assets.settings import Maintenance
 from curation_assets.tables import (
@@ -25,6 +24,7 @@ from curation_assets.tables import (
     RAW_VIDEOS,
     SOURCE_FILES,
     TRAINING_SET,
+    Row,
     Table,
 )
 from tests import toy_stages as toy

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from curation_assets.refresh import Stage
+from curation_assets.incremental.stage import Stage
 from curation_assets.tables import Table
 from tests import videos
 from tests.pipeline.jobs import Job, changed

@@ -2,22 +2,16 @@
 
 import pytest
 
-from curation_assets.definitions import all_assets
-from curation_assets.refresh import Stage
+from curation_assets.definitions import video_stages
+from curation_assets.incremental.stage import Stage
 from curation_assets.settings import load_settings
-from curation_assets.stage_asset import SHARDS, StageAsset
 from tests.pipeline.jobs import SETTINGS, Job, write_settings
 
 
 @pytest.fixture
 def stages(job: Job) -> dict[str, Stage]:
     settings = load_settings(write_settings(job.root / "settings.yaml", SETTINGS))
-    assets = [
-        asset
-        for asset in all_assets(settings)
-        if isinstance(asset, StageAsset) and asset.definition.partitions_def == SHARDS
-    ]
-    return {stage.table.name: stage for asset in assets for stage in asset.stages}
+    return {stage.table.name: stage for stage in video_stages(settings)}
 
 
 def test_fingerprints_of_all_units_are_those_of_each_and_of_the_rows(job: Job, stages: dict[str, Stage]) -> None:

@@ -19,7 +19,8 @@ from curation_assets.tables import CLIP_SELECTION, CLIPS, TRAINING_SET
 from resources.delta_store import DeltaStore
 from resources.files import Files
 from tests.report.report_page import ReportPage
-from tests.selection.one_clip import Unscored, decide
+from tests.selection.clip_by_clip import Unscored
+from tests.selection.one_clip import decide
 from tests.ui.skips import needs_chromium
 
 SHARD = "films-0000"

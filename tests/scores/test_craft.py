@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from curation_assets.refresh import Work
+from curation_assets.incremental.work import Work
 from curation_assets.scores.assets import score_assets
 from curation_assets.scores.text import area_share, detected_text_row, text_networks
 from curation_assets.settings import Settings, Text, parse_settings

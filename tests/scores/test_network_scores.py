@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curation_assets.refresh import Done, Work
+from curation_assets.incremental.work import Done, Work
 from curation_assets.scores.assets import score_assets
 from curation_assets.settings import parse_settings
 from curation_assets.tools import Tools

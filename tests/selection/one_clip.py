@@ -1,7 +1,6 @@
 """One clip's decision, by way of tables with its scores."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -10,13 +9,7 @@ from curation_assets.filters import Filter
 from curation_assets.selection.assets import with_scores
 from curation_assets.selection.decisions import decisions
 from curation_assets.tables import CLIP_SELECTION, TABLES
-
-
-@dataclass(frozen=True)
-class Unscored:
-    """A score that isn't there, with the error of the row that should hold it."""
-
-    reason: str
+from tests.selection.clip_by_clip import Unscored
 
 
 def decide(

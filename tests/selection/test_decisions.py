@@ -6,7 +6,8 @@ import pytest
 from curation_assets.filters import Filter, clip_filters, sample_filters
 from curation_assets.settings import Bound, SampleSelection, Selection, Settings
 from curation_assets.tables import CLIP_SELECTION, TABLES
-from tests.selection.one_clip import Unscored, decide
+from tests.selection.clip_by_clip import Unscored
+from tests.selection.one_clip import decide
 
 
 def motion(minimum: float | None = 1.0, maximum: float | None = 100.0, engine: str = "dis") -> Filter:

@@ -13,7 +13,7 @@ import pytest
 
 from curation_assets.definitions import build_definitions
 from curation_assets.filters import clip_filters
-from curation_assets.refresh import Report
+from curation_assets.incremental.committing import Report
 from curation_assets.settings import Settings
 from curation_assets.tables import CLIP_SELECTION, CLIPS, FRAMES, MOTION_SCORES, TABLES, Table
 from curation_assets.views.definition import SOURCE_URL

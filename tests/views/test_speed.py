@@ -5,7 +5,7 @@ import time
 import pytest
 
 from curation_assets.clips.detection import detect_scenes
-from curation_assets.refresh import Report
+from curation_assets.incremental.committing import Report
 from curation_assets.settings import Cuts
 from curation_assets.views.speed import LIMITS, speed
 from resources.calls import Call, run_call
