@@ -16,12 +16,12 @@ import yaml
 
 from benchmarks.measure import seconds_of
 from benchmarks.report import Section
-from curation_assets.headless import INSTANCE_SETTINGS
-from curation_assets.lineage import SHARD_FILES
+from curation_assets.orchestration.headless import INSTANCE_SETTINGS
+from curation_assets.orchestration.lineage import SHARD_FILES
+from curation_assets.orchestration.stage_asset import DATA_VERSION_TAG, SHARDS, report_shards
 from curation_assets.raw_videos.listing import list_source
 from curation_assets.settings import Shards, Source
 from curation_assets.shards import stored_time
-from curation_assets.stage_asset import DATA_VERSION_TAG, SHARDS, report_shards
 from curation_assets.watching import compare
 from tests.automation.daemon import open_daemon
 

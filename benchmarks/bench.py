@@ -32,11 +32,11 @@ from benchmarks.stages import frame_count
 from benchmarks.start import start_section
 from benchmarks.table_speed import CLIPS, TARGET_SHARDS, query_section, threshold_section, unchanged_section
 from benchmarks.whole_path import whole_path_sections
-from curation_assets.headless import HeadlessRun, open_instance
 from curation_assets.incremental.context import Context
 from curation_assets.incremental.refresh import refresh
 from curation_assets.incremental.stage import Stage
 from curation_assets.incremental.work import Done, Work
+from curation_assets.orchestration.headless import HeadlessRun, open_instance
 from curation_assets.settings import Shards, Source, load_settings, parse_settings
 from curation_assets.shards import register
 from curation_assets.tables import TABLES, Row, Table, col

@@ -21,12 +21,12 @@ import torch
 from curation_assets.captions.alignment import UNIFORM_FRAMES, alignment_networks
 from curation_assets.captions.assets import caption_assets
 from curation_assets.incremental.work import Work
+from curation_assets.orchestration.stage_asset import StageAsset
 from curation_assets.scores.aesthetic import aesthetic_networks
 from curation_assets.scores.assets import score_assets
 from curation_assets.scores.semantic import semantic_networks
 from curation_assets.scores.text import text_networks
 from curation_assets.settings import Settings, parse_settings
-from curation_assets.stage_asset import StageAsset
 from curation_assets.tools import Tools
 from resources.files import Files
 from resources.pictures import pack_pictures

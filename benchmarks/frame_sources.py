@@ -18,7 +18,7 @@ from dagster import DagsterInstance
 from benchmarks.engines import HEADS, PUBLISHED
 from benchmarks.job import SHARD, SOURCE
 from benchmarks.report import machine
-from curation_assets.headless import HeadlessRun
+from curation_assets.orchestration.headless import HeadlessRun
 from curation_assets.scores import from_frames
 from curation_assets.scores.aesthetic import aesthetic_networks
 from curation_assets.scores.sampling import ClipFrames, DecodedFrames, StoredFrames

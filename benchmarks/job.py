@@ -9,7 +9,7 @@ import polars as pl
 from dagster import DagsterEvent, DagsterEventType, DagsterInstance
 
 from benchmarks.measure import cpu_s
-from curation_assets.headless import HeadlessRun
+from curation_assets.orchestration.headless import HeadlessRun
 from curation_assets.settings import Settings
 from resources.delta_store import DeltaStore
 

@@ -16,9 +16,9 @@ import numpy as np
 import polars as pl
 
 from benchmarks.measure import peak_bytes
-from curation_assets.releases import PARTITION, find_release, versions_of
 from curation_assets.report.page import made_report
 from curation_assets.tables import TABLES, TRAINING_SET
+from curation_assets.upkeep.releases import PARTITION, find_release, versions_of
 from resources.delta_store import DeltaStore
 from resources.files import Files
 from tests.report.report_page import ReportPage

@@ -36,16 +36,16 @@ from benchmarks.measure import in_new_process, peak_bytes, seconds_of
 from benchmarks.report import machine
 from benchmarks.simulated_home import ARITHMETIC, NOT_PER_SHARD, SimulatedHome, shard_name
 from benchmarks.sizing import RECORD, SIZING, Figure, as_markdown, sizing
-from curation_assets.headless import HeadlessRun, open_instance
 from curation_assets.incremental.digests import data_version
-from curation_assets.maintenance import maintain
-from curation_assets.releases import tables_now
+from curation_assets.orchestration.headless import HeadlessRun, open_instance
+from curation_assets.orchestration.stage_asset import SHARDS
 from curation_assets.settings import Maintenance, Shards, Source, load_settings, parse_settings
 from curation_assets.shards import register
-from curation_assets.stage_asset import SHARDS
 from curation_assets.tables import SOURCE_FILES, TABLES, TRAINING_MANIFEST
 from curation_assets.training_set import gaps
 from curation_assets.training_set.release import export_samples, released_samples
+from curation_assets.upkeep.maintenance import maintain
+from curation_assets.upkeep.releases import tables_now
 from deployments.demo.sample_videos import make_sample_videos
 from resources.delta_store import Conflict, DeltaStore
 from resources.files import Files

@@ -22,8 +22,8 @@ from benchmarks.stages import refresh_shard
 from curation_assets.definitions import stage_assets
 from curation_assets.incremental.committing import Report
 from curation_assets.incremental.stage import Stage
+from curation_assets.orchestration.stage_asset import StageAsset
 from curation_assets.settings import Settings
-from curation_assets.stage_asset import StageAsset
 from curation_assets.tables import TABLES, Row
 from resources.delta_store import PARTITION, DeltaStore
 from resources.files import Files

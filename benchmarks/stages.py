@@ -12,9 +12,9 @@ from curation_assets.definitions import stage_assets
 from curation_assets.incremental.committing import Report
 from curation_assets.incremental.context import Context
 from curation_assets.incremental.refresh import refresh
+from curation_assets.orchestration.stage_asset import StageAsset
 from curation_assets.settings import Settings, Shards, Source
 from curation_assets.shards import register
-from curation_assets.stage_asset import StageAsset
 from curation_assets.tables import TABLES
 from curation_assets.tools import Tools
 from resources.delta_store import PARTITION, DeltaStore

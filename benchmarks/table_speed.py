@@ -27,11 +27,11 @@ from benchmarks.report import Section, Target, show
 from benchmarks.scored_home import SETTINGS, make_scored_home
 from benchmarks.simulated_home import SimulatedHome, copied, shard_name
 from benchmarks.stages import refresh_shard
-from curation_assets.headless import HeadlessRun, open_instance
 from curation_assets.incremental.stage import Stage
 from curation_assets.incremental.work import Done, Work
+from curation_assets.orchestration.headless import HeadlessRun, open_instance
+from curation_assets.orchestration.stage_asset import SHARDS, StageAsset
 from curation_assets.settings import parse_settings
-from curation_assets.stage_asset import SHARDS, StageAsset
 from curation_assets.tables import MOTION_SCORES, Row
 from curation_assets.tools import Tools
 from resources.delta_store import PARTITION, DeltaStore

@@ -23,7 +23,7 @@ from benchmarks.report import machine
 from benchmarks.report_page import page_cost, report_cost
 from benchmarks.scored_home import CAPTION_WORDS, CAPTIONED, CLIPS_A_VIDEO, SETTINGS, VIDEOS_A_SHARD, make_scored_home
 from benchmarks.sizing import SIZING, VIEWS, sizing
-from curation_assets.headless import open_instance
+from curation_assets.orchestration.headless import open_instance
 from curation_assets.report.gallery import MAX_CLIPS
 from curation_assets.settings import load_settings
 from deployments.demo.sample_videos import make_sample_videos

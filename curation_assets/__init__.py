@@ -4,7 +4,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from curation_assets.querying import Tables
+    from curation_assets.inspection.querying import Tables
 
 
 def open_tables(home: str | PathLike[str]) -> "Tables":
@@ -17,6 +17,6 @@ def open_tables(home: str | PathLike[str]) -> "Tables":
 
     Raises InputError where there are no tables.
     """
-    from curation_assets.querying import Tables  # which takes polars and deltalake to import
+    from curation_assets.inspection.querying import Tables  # which takes polars and deltalake to import
 
     return Tables(str(home))

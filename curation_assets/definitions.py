@@ -4,13 +4,14 @@ import os
 
 import dagster as dg
 
-from curation_assets.automation import jobs, schedules, sensors, with_policy
 from curation_assets.beautified_prompts.assets import beautified_prompt_assets
 from curation_assets.captions.assets import caption_assets
 from curation_assets.clip_files.assets import clip_file_assets
 from curation_assets.clips.assets import clip_assets, scene_assets
 from curation_assets.frames.assets import frame_assets
 from curation_assets.incremental.stage import Stage
+from curation_assets.orchestration.automation import jobs, schedules, sensors, with_policy
+from curation_assets.orchestration.stage_asset import SHARDS, Home, StageAsset
 from curation_assets.raw_videos.assets import raw_video_assets, shard_files_specs, source_assets
 from curation_assets.raw_videos.takedowns import takedown_specs
 from curation_assets.report.assets import report_assets
@@ -18,7 +19,6 @@ from curation_assets.scores.assets import score_assets
 from curation_assets.selection.assets import sample_selection_assets, selection_assets
 from curation_assets.selection.exclusions import exclusion_specs
 from curation_assets.settings import Settings, SettingsError, home_path, load_settings
-from curation_assets.stage_asset import SHARDS, Home, StageAsset
 from curation_assets.training_set.assets import training_set_assets
 from curation_assets.views.definition import linked_to_code
 
@@ -32,7 +32,7 @@ def executor() -> dg.ExecutorDefinition:
             return dg.multiprocess_executor
         case "k8s":
             try:
-                from curation_assets.kubernetes import k8s_executor
+                from curation_assets.orchestration.kubernetes import k8s_executor
             except ModuleNotFoundError as missing:
                 raise SettingsError(f"CURATION_EXECUTOR is k8s: {missing}; install reelhouse[k8s]") from None
             return k8s_executor

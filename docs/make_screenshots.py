@@ -18,11 +18,11 @@ from rich.console import Console
 from curation_assets import open_tables
 from curation_assets.commands.preview import WIDTH, shown, thresholds
 from curation_assets.home import open_home
-from curation_assets.releases import LATEST, find_release
+from curation_assets.inspection.thresholds import with_thresholds
 from curation_assets.report.page import write_report
 from curation_assets.selection.preview import preview as foretell
 from curation_assets.settings import load_settings
-from curation_assets.thresholds import with_thresholds
+from curation_assets.upkeep.releases import LATEST, find_release
 from tests.ui.browser import Browser
 from tests.ui.webserver import reelhouse_ui
 

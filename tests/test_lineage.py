@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from curation_assets import lineage
 from curation_assets.incremental.context import Context
 from curation_assets.incremental.refresh import refresh
-from curation_assets.lineage import columns_made_from
+from curation_assets.orchestration import lineage
+from curation_assets.orchestration.lineage import columns_made_from
 from curation_assets.settings import Lineage
 from curation_assets.tables import FRAMES, MOTION_SCORES
 from resources.errors import EngineUnavailable

@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 
-from curation_assets.headless import open_instance
-from curation_assets.local_storage import OPEN_RUNS, _Runs, instance_in
+from curation_assets.orchestration.headless import open_instance
+from curation_assets.orchestration.local_storage import OPEN_RUNS, _Runs, instance_in
 
 
 @dg.asset

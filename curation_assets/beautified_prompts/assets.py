@@ -14,8 +14,7 @@ from curation_assets.incremental.digests import data_version
 from curation_assets.incremental.stage import Stage, blocked_by
 from curation_assets.incremental.work import Done, Work
 from curation_assets.language_models import language_model, named_chat, served_by, writer_settings
-from curation_assets.settings import Beautifying, Settings
-from curation_assets.stage_asset import (
+from curation_assets.orchestration.stage_asset import (
     OWNERS,
     Home,
     StageAsset,
@@ -23,7 +22,8 @@ from curation_assets.stage_asset import (
     require_same_settings,
     stage_asset,
 )
-from curation_assets.step_pods import pod_tags
+from curation_assets.orchestration.step_pods import pod_tags
+from curation_assets.settings import Beautifying, Settings
 from curation_assets.tables import BEAUTIFIED_PROMPTS, PROMPTS, Row
 from curation_assets.tools import Tools
 from curation_assets.views.definition import column_schema

@@ -24,8 +24,8 @@ from curation_assets.language_models import (
     writer_settings,
 )
 from curation_assets.media_types import IS_IMAGE
+from curation_assets.orchestration.stage_asset import StageAsset, stage_asset
 from curation_assets.settings import Settings, declared
-from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import ALIGNMENT_SCORES, CAPTIONS, REWRITTEN_CAPTIONS, Row
 from curation_assets.tools import Tools
 from curation_assets.units import Frames, selected_clips, stored_frames

@@ -7,8 +7,8 @@ import polars as pl
 from curation_assets.clip_files.storing import ClipEncoder, FileTask
 from curation_assets.incremental.stage import NO_ENGINE, Stage, blocked_by
 from curation_assets.incremental.work import Done, Work
+from curation_assets.orchestration.stage_asset import StageAsset, stage_asset
 from curation_assets.settings import Settings, result_settings
-from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import CLIP_FILES
 from curation_assets.tools import Tools
 from curation_assets.units import READING, SPAN, Frames, clips_with_source, in_runs, selected_clips

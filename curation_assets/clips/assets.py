@@ -9,8 +9,8 @@ from curation_assets.clips.spans import cut_spans
 from curation_assets.clips.transnetv2 import weights_file
 from curation_assets.incremental.stage import Stage, blocked_by
 from curation_assets.incremental.work import Done, Work
+from curation_assets.orchestration.stage_asset import StageAsset, stage_asset
 from curation_assets.settings import Cuts, Settings, result_settings
-from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import CLIPS, SCENES, Row
 from curation_assets.tools import Tools
 from curation_assets.units import READING

@@ -13,10 +13,10 @@ from curation_assets.beautified_prompts.reading import SUFFIXES, read_prompts
 from curation_assets.commands import FAILED, OK, summary, wrong_use
 from curation_assets.commands.arguments import source_name, whole_path
 from curation_assets.commands.live import Board, run_terminal, shown
-from curation_assets.failures import find_failures
-from curation_assets.headless import OF_PROMPTS, HeadlessRun, open_instance
 from curation_assets.home import open_home
+from curation_assets.inspection.failures import find_failures
 from curation_assets.language_models import language_model
+from curation_assets.orchestration.headless import OF_PROMPTS, HeadlessRun, open_instance
 from curation_assets.settings import Beautifying, Settings, SettingsError, home_path, load_settings
 from resources.errors import InputError
 from resources.text import one_line, printable, without_login

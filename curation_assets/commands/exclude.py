@@ -9,12 +9,12 @@ from rich.console import Console
 from curation_assets.commands import OK, wrong_use
 from curation_assets.commands.arguments import home_flags
 from curation_assets.commands.terminal import print_json, say, terminal
-from curation_assets.headless import open_instance
 from curation_assets.home import existing_home
-from curation_assets.lookup import find_item
+from curation_assets.inspection.lookup import find_item
+from curation_assets.orchestration.headless import open_instance
+from curation_assets.orchestration.stage_asset import report_shards
 from curation_assets.selection.exclusions import Change, Excluded, exclude, exclusions, include_again
 from curation_assets.settings import home_path
-from curation_assets.stage_asset import report_shards
 from curation_assets.tables import EXCLUSIONS
 
 

@@ -15,10 +15,10 @@ from curation_assets.commands.arguments import require_shards
 from curation_assets.commands.live import Board, run_terminal, shown
 from curation_assets.commands.parser import closest
 from curation_assets.commands.terminal import print_json, say, terminal
-from curation_assets.failures import BLOCKED, KINDS, Failure, find_failures
-from curation_assets.headless import OF_PROMPTS, HeadlessRun, open_instance
 from curation_assets.home import OpenHome, existing_home
-from curation_assets.lookup import rows_of
+from curation_assets.inspection.failures import BLOCKED, KINDS, Failure, find_failures
+from curation_assets.inspection.lookup import rows_of
+from curation_assets.orchestration.headless import OF_PROMPTS, HeadlessRun, open_instance
 from curation_assets.settings import Settings, home_path, load_settings
 from curation_assets.tables import PROMPTS, SOURCE_FILES, TABLES, TRAINING_SET
 

@@ -7,11 +7,11 @@ from rich.console import Console
 
 from curation_assets.commands import FAILED, OK, failed, wrong_use
 from curation_assets.commands.terminal import say, terminal
-from curation_assets.headless import open_instance
 from curation_assets.home import existing_home
-from curation_assets.lookup import find_item
+from curation_assets.inspection.lookup import find_item
+from curation_assets.orchestration.headless import open_instance
 from curation_assets.settings import home_path
-from curation_assets.takedown import Holdings, Takedown, forget, holdings
+from curation_assets.upkeep.takedown import Holdings, Takedown, forget, holdings
 
 
 def run(options: argparse.Namespace) -> int:

@@ -17,8 +17,8 @@ from rich.live import Live
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from curation_assets.automation import WHOLE
 from curation_assets.commands.terminal import terminal
+from curation_assets.orchestration.automation import WHOLE
 from curation_assets.progress import TERMINAL, Pace
 
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"

@@ -10,8 +10,8 @@ from rich.table import Table as TerminalTable
 from curation_assets.commands import OK
 from curation_assets.commands.terminal import print_json, say, terminal
 from curation_assets.home import existing_home
-from curation_assets.maintenance import MaintenanceReport, maintain
 from curation_assets.settings import home_path, load_settings
+from curation_assets.upkeep.maintenance import MaintenanceReport, maintain
 
 
 def run(options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from rich.table import Table as TerminalTable
 from curation_assets.commands import FAILED, OK, wrong_use
 from curation_assets.commands.arguments import cannot_be_named, named_source, overridden
 from curation_assets.commands.terminal import print_json, say, terminal
-from curation_assets.plan import Figure, Plan, make_plan
+from curation_assets.inspection.plan import Figure, Plan, make_plan
 from curation_assets.settings import Source, home_path, load_settings
 
 LISTED_REASONS = 3

@@ -19,9 +19,9 @@ from curation_assets.commands import OK
 from curation_assets.commands.arguments import require_shards
 from curation_assets.commands.terminal import print_json, terminal
 from curation_assets.filters import clip_filters, sample_filters
+from curation_assets.inspection.thresholds import with_thresholds
 from curation_assets.selection.preview import Amount, Effect, Neighbour, Preview, Thresholds, preview
 from curation_assets.settings import Settings, home_path, load_settings, settings_file
-from curation_assets.thresholds import with_thresholds
 from resources.text import printable
 
 WIDTH = 100

@@ -48,7 +48,7 @@ def _said(problem: BaseException) -> str:
 
 def _damage() -> str:
     """What is wrong with the tables of a local home; nothing where no table is to blame."""
-    from curation_assets.damage import damages
+    from curation_assets.upkeep.damage import damages
     from resources.delta_store import DeltaStore
     from resources.files import Files
 

@@ -17,13 +17,13 @@ from curation_assets.commands import FAILED, OK, wrong_use
 from curation_assets.commands.arguments import cannot_be_filled
 from curation_assets.commands.terminal import print_json, say, terminal
 from curation_assets.home import OpenHome, existing_home
-from curation_assets.releases import Release, TablesAt, all_releases, find_release, retire, versions_of
 from curation_assets.settings import home_path
 from curation_assets.training_set.gaps import Gap
 from curation_assets.training_set.history import Diff, departures, diff
 from curation_assets.training_set.reasons import dropped_by
 from curation_assets.training_set.release import released_samples
 from curation_assets.training_set.reproduce import Reproduction, reproduce
+from curation_assets.upkeep.releases import Release, TablesAt, all_releases, find_release, retire, versions_of
 from resources.files import Files
 from resources.text import printable
 

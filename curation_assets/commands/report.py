@@ -6,9 +6,9 @@ from pathlib import Path
 from curation_assets.commands import OK
 from curation_assets.commands.terminal import say, terminal
 from curation_assets.home import existing_home
-from curation_assets.releases import find_release
 from curation_assets.report.page import made_report, write_report
 from curation_assets.settings import home_path
+from curation_assets.upkeep.releases import find_release
 from resources.files import Files
 
 

@@ -12,13 +12,13 @@ from curation_assets.commands import FAILED, OK, summary, wrong_use
 from curation_assets.commands.arguments import cannot_be_named, home_flags, named_source, overridden
 from curation_assets.commands.live import Board, run_terminal, shown
 from curation_assets.commands.release import print_gaps
-from curation_assets.failures import find_failures
-from curation_assets.headless import HeadlessRun, open_instance
 from curation_assets.home import open_home
-from curation_assets.releases import report_path
+from curation_assets.inspection.failures import find_failures
+from curation_assets.orchestration.headless import HeadlessRun, open_instance
 from curation_assets.report.assets import REPORT
 from curation_assets.settings import home_path, load_settings
 from curation_assets.tables import SOURCE_FILES, TABLES
+from curation_assets.upkeep.releases import report_path
 from resources.delta_store import DeltaStore
 
 

@@ -11,11 +11,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from curation_assets.commands import OK
 from curation_assets.commands.terminal import print_json, say, terminal
 from curation_assets.definitions import video_stages
-from curation_assets.headless import NoInstanceError, open_instance
 from curation_assets.home import existing_home
-from curation_assets.releases import tables_now
+from curation_assets.inspection.shard_status import LastRun, ShardStatus, last_runs, shard_statuses
+from curation_assets.orchestration.headless import NoInstanceError, open_instance
 from curation_assets.settings import home_path, load_settings
-from curation_assets.shard_status import LastRun, ShardStatus, last_runs, shard_statuses
+from curation_assets.upkeep.releases import tables_now
 
 COUNTS = ("videos", "clips", "selected", "samples")
 

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.table import Table as TerminalTable
 
 from curation_assets.commands.terminal import say
-from curation_assets.failures import Failure
-from curation_assets.releases import tables_now
+from curation_assets.inspection.failures import Failure
 from curation_assets.settings import Settings
 from curation_assets.tables import TABLES
 from curation_assets.training_set.history import departures
 from curation_assets.training_set.reasons import dropped_by
 from curation_assets.training_set.release import settings_text
+from curation_assets.upkeep.releases import tables_now
 from resources.delta_store import DeltaStore
 from resources.text import printable
 

@@ -16,11 +16,11 @@ from curation_assets.commands.arguments import cannot_be_filled
 from curation_assets.commands.terminal import print_json, say, terminal
 from curation_assets.filters import Filter, tier_filters
 from curation_assets.home import existing_home
-from curation_assets.querying import Tables
-from curation_assets.releases import TIERS, Release, TablesAt, find_release, versions_of
+from curation_assets.inspection.querying import Tables
 from curation_assets.selection.tiers import tiers
 from curation_assets.settings import Settings, SettingsError, home_path, load_settings
 from curation_assets.training_set.release import export_samples, released_samples
+from curation_assets.upkeep.releases import TIERS, Release, TablesAt, find_release, versions_of
 from resources.files import Files
 
 ABOUT = "tiers.json"

@@ -9,9 +9,9 @@ from rich.console import Console
 from curation_assets.commands import OK
 from curation_assets.commands.terminal import print_json, say, terminal
 from curation_assets.home import existing_home
-from curation_assets.lookup import find_item
+from curation_assets.inspection.lookup import find_item
+from curation_assets.inspection.trace import DECISIONS, MANIFEST, TEXTS, Row, Story, trace
 from curation_assets.settings import home_path
-from curation_assets.trace import DECISIONS, MANIFEST, TEXTS, Row, Story, trace
 
 INDENT = "  "
 RUN_CHARACTERS = 8  # as the UI shows runs

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from curation_assets.commands import wrong_use
 from curation_assets.commands.arguments import whole_path
-from curation_assets.headless import instance_folder
+from curation_assets.orchestration.headless import instance_folder
 from curation_assets.settings import home_path, load_settings
 
 WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"

@@ -7,8 +7,8 @@ from curation_assets.frames.storing import ClipSampler, ClipTask, SampledClip
 from curation_assets.incremental.stage import NO_ENGINE, Stage
 from curation_assets.incremental.work import Done, Work
 from curation_assets.media_types import IS_IMAGE
+from curation_assets.orchestration.stage_asset import StageAsset, stage_asset
 from curation_assets.settings import Settings, result_settings
-from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import FRAMES, MOTION_SCORES, Row
 from curation_assets.tools import Tools
 from curation_assets.units import DECODING, clips_with_source, in_runs

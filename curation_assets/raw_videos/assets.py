@@ -6,16 +6,11 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from curation_assets.checks import nothing_lost_result, sound_result, whole_table_specs
 from curation_assets.incremental.stage import Stage
 from curation_assets.incremental.work import Done, Work
-from curation_assets.lineage import SHARD_FILES
-from curation_assets.raw_videos.image_probing import probe_image
-from curation_assets.raw_videos.probing import probe_video
-from curation_assets.rules import registration_rules
-from curation_assets.settings import Settings, Source, result_settings
-from curation_assets.shards import Registration, register
-from curation_assets.stage_asset import (
+from curation_assets.orchestration.checks import nothing_lost_result, sound_result, whole_table_specs
+from curation_assets.orchestration.lineage import SHARD_FILES
+from curation_assets.orchestration.stage_asset import (
     OWNERS,
     SHARDS,
     Home,
@@ -27,7 +22,12 @@ from curation_assets.stage_asset import (
     stage_asset,
     told_spec,
 )
-from curation_assets.step_pods import pod_tags
+from curation_assets.orchestration.step_pods import pod_tags
+from curation_assets.raw_videos.image_probing import probe_image
+from curation_assets.raw_videos.probing import probe_video
+from curation_assets.rules import registration_rules
+from curation_assets.settings import Settings, Source, result_settings
+from curation_assets.shards import Registration, register
 from curation_assets.tables import RAW_VIDEOS, SOURCE_FILES, Row
 from curation_assets.tools import Tools
 from curation_assets.views.definition import column_schema

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from curation_assets.stage_asset import told_spec
+from curation_assets.orchestration.stage_asset import told_spec
 from curation_assets.tables import TAKEDOWNS
 from resources.delta_store import DeltaStore
 

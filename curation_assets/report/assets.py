@@ -4,12 +4,12 @@ import time
 
 import dagster as dg
 
-from curation_assets.releases import LATEST, find_release
+from curation_assets.orchestration.stage_asset import OWNERS, Home, explaining, require_same_settings
+from curation_assets.orchestration.step_pods import pod_tags
 from curation_assets.report.page import write_report
 from curation_assets.settings import Settings
-from curation_assets.stage_asset import OWNERS, Home, explaining, require_same_settings
-from curation_assets.step_pods import pod_tags
 from curation_assets.tables import TRAINING_SET
+from curation_assets.upkeep.releases import LATEST, find_release
 from curation_assets.views.metadata import numbers
 
 REPORT = "release_report"

@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from curation_assets.releases import TablesAt
 from curation_assets.report.histogram import histogram
 from curation_assets.report.sampling import sample
+from curation_assets.upkeep.releases import TablesAt
 from resources.text import one_line
 
 WORD = r"\p{Han}|[\p{L}\p{N}][\p{L}\p{N}\p{M}'’]*"  # each Chinese character counts as a word

@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curation_assets.filters import slot_of, unit_of
-from curation_assets.releases import TablesAt
+from curation_assets.upkeep.releases import TablesAt
 
 Numbers = NDArray[np.float64]
 Marks = NDArray[np.bool_]

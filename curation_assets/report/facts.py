@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from curation_assets.releases import Release, TablesAt
 from curation_assets.training_set.history import Cause, departures, diff, setting_changes
 from curation_assets.training_set.reasons import dropped_by
+from curation_assets.upkeep.releases import Release, TablesAt
 from resources.delta_store import DeltaStore
 from resources.errors import InputError
 from resources.text import one_line, without_login

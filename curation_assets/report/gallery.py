@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curation_assets.releases import TablesAt
 from curation_assets.report.decided import Decided
 from curation_assets.report.histogram import histogram
 from curation_assets.report.sampling import Positions, sample
+from curation_assets.upkeep.releases import TablesAt
 from resources.errors import InputError
 from resources.files import Files
 from resources.text import one_line

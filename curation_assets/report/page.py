@@ -15,10 +15,10 @@ from typing import Any
 
 import polars as pl
 
-from curation_assets.releases import Release, TablesAt, release_before, report_path, versions_of
 from curation_assets.report import facts, gallery
 from curation_assets.report.captions import caption_facts
 from curation_assets.report.decided import funnel, read_decided
+from curation_assets.upkeep.releases import Release, TablesAt, release_before, report_path, versions_of
 from resources.delta_store import DeltaStore
 from resources.files import Files
 

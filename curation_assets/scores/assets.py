@@ -11,6 +11,7 @@ from curation_assets.engines import engine_needs, identity
 from curation_assets.incremental.stage import Stage
 from curation_assets.incremental.work import Done, Work
 from curation_assets.media_types import IS_IMAGE
+from curation_assets.orchestration.stage_asset import StageAsset, stage_asset
 from curation_assets.scores import from_frames
 from curation_assets.scores.aesthetic import aesthetic_networks, aesthetic_row
 from curation_assets.scores.sampling import ALL_STORED, Chosen, ClipFrames, DecodedFrames, StoredFrames, chosen_by
@@ -18,7 +19,6 @@ from curation_assets.scores.semantic import semantic_networks, semantic_row
 from curation_assets.scores.technical import technical_identity
 from curation_assets.scores.text import chosen_frames, detected_text_row, text_networks
 from curation_assets.settings import Network, Sampling, Settings, declared
-from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import AESTHETIC_SCORES, SEMANTIC_SCORES, TECHNICAL_SCORES, TEXT_SCORES, Row, Table
 from curation_assets.tools import Tools
 from curation_assets.units import DECODING, clips_with_source, stored_frames

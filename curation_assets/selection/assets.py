@@ -14,10 +14,10 @@ import polars as pl
 from curation_assets.filters import Filter, clip_filters, sample_filters
 from curation_assets.incremental.stage import Stage
 from curation_assets.incremental.work import Pending
+from curation_assets.orchestration.stage_asset import StageAsset, stage_asset
 from curation_assets.selection.decisions import decisions, score_of, why_not_of
 from curation_assets.selection.exclusions import EXCLUDED, with_exclusion
 from curation_assets.settings import Settings, declared
-from curation_assets.stage_asset import StageAsset, stage_asset
 from curation_assets.tables import CLIP_SELECTION, SAMPLE_SELECTION
 from curation_assets.tools import Tools
 from curation_assets.units import Frames, kept_clips

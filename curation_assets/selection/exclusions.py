@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from curation_assets.incremental.digests import data_version
-from curation_assets.stage_asset import told_spec
+from curation_assets.orchestration.stage_asset import told_spec
 from curation_assets.tables import EXCLUSIONS, Row
 from curation_assets.units import Frames
 from resources.delta_store import DeltaStore

@@ -8,14 +8,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from curation_assets.checks import nothing_lost_result, sound_result, whole_table_specs
 from curation_assets.engines import identity
 from curation_assets.incremental.stage import Stage
 from curation_assets.incremental.work import Done, Work
-from curation_assets.releases import TablesAt, find_release, release_before, versions_of
-from curation_assets.rules import release_rules
-from curation_assets.settings import Settings, Trainer, declared
-from curation_assets.stage_asset import (
+from curation_assets.orchestration.checks import nothing_lost_result, sound_result, whole_table_specs
+from curation_assets.orchestration.stage_asset import (
     OWNERS,
     Home,
     StageAsset,
@@ -23,12 +20,15 @@ from curation_assets.stage_asset import (
     require_same_settings,
     stage_asset,
 )
-from curation_assets.step_pods import pod_tags
+from curation_assets.orchestration.step_pods import pod_tags
+from curation_assets.rules import release_rules
+from curation_assets.settings import Settings, Trainer, declared
 from curation_assets.tables import GAP, TRAINING_MANIFEST, TRAINING_SET, Row
 from curation_assets.tools import Tools
 from curation_assets.training_set.manifest import manifest_row
 from curation_assets.training_set.release import Release, make_release
 from curation_assets.units import Frames
+from curation_assets.upkeep.releases import TablesAt, find_release, release_before, versions_of
 from curation_assets.views.definition import column_schema
 from curation_assets.views.metadata import Values, as_table, numbers, preview, settings_in_force, where
 from resources.delta_store import DeltaStore

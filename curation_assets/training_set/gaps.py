@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from curation_assets.failures import KINDS as FAILED
-from curation_assets.failures import has_failed
 from curation_assets.incremental.stage import FINGERPRINT, UNIT, Stage
-from curation_assets.releases import TablesAt
+from curation_assets.inspection.failures import KINDS as FAILED
+from curation_assets.inspection.failures import has_failed
+from curation_assets.upkeep.releases import TablesAt
 
 SHARDS_AT_ONCE = 100  # more shards, more memory; fewer, more openings of each table
 MISSING = "missing"

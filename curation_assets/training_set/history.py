@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import polars as pl
 
-from curation_assets.releases import Release, TablesAt, versions_of
 from curation_assets.settings import Settings
 from curation_assets.tables import TRAINING_MANIFEST
 from curation_assets.training_set.reasons import DECISIONS, kind_of
 from curation_assets.training_set.release import released_samples, settings_text
+from curation_assets.upkeep.releases import Release, TablesAt, versions_of
 from resources.delta_store import DeltaStore
 
 Row = dict[str, Any]

@@ -4,7 +4,7 @@ from collections import Counter
 
 import polars as pl
 
-from curation_assets.releases import TablesAt
+from curation_assets.upkeep.releases import TablesAt
 
 DECISIONS = ("clip_selection", "sample_selection")
 

@@ -12,12 +12,12 @@ import polars as pl
 
 from curation_assets.incremental.digests import rows_sha256
 from curation_assets.incremental.stage import Stage
-from curation_assets.releases import PARTITION, TablesAt, tables_now
 from curation_assets.settings import Settings, result_settings, settings_hash
 from curation_assets.tables import TRAINING_MANIFEST, TRAINING_SET
 from curation_assets.training_set.exports import exports
 from curation_assets.training_set.gaps import Gap, find_gaps
 from curation_assets.training_set.reasons import dropped_by
+from curation_assets.upkeep.releases import PARTITION, TablesAt, tables_now
 from resources.delta_store import Conflict, DeltaStore
 from resources.errors import InputError, TransientError
 from resources.files import Files

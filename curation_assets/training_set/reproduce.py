@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 
 import polars as pl
 
-from curation_assets.releases import Release, TablesAt, versions_of
 from curation_assets.training_set.release import export_samples, released_samples
+from curation_assets.upkeep.releases import Release, TablesAt, versions_of
 from resources.delta_store import DeltaStore
 from resources.files import Files
 

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from curation_assets.incremental.stage import Stage
-from curation_assets.lineage import columns_made_from, told_by
+from curation_assets.orchestration.lineage import columns_made_from, told_by
 from curation_assets.tables import Table
 
 SOURCE_URL = "CURATION_SOURCE_URL"

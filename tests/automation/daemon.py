@@ -31,8 +31,8 @@ from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._daemon.asset_daemon import AssetDaemon
 from dagster._daemon.backfill import execute_backfill_iteration
 
-from curation_assets.automation import POLICY_SENSOR
-from curation_assets.stage_asset import SHARDS
+from curation_assets.orchestration.automation import POLICY_SENSOR
+from curation_assets.orchestration.stage_asset import SHARDS
 
 LOGGER = logging.getLogger("daemon")
 TICK_S = 60.0

@@ -19,9 +19,9 @@ from dagster._daemon.monitoring import execute_concurrency_slots_iteration, exec
 
 from curation_assets.definitions import build_definitions
 from curation_assets.engines import CHAT, GPU
-from curation_assets.headless import INSTANCE_SETTINGS
+from curation_assets.orchestration.headless import INSTANCE_SETTINGS
+from curation_assets.orchestration.stage_asset import DATA_VERSION_TAG, SHARDS
 from curation_assets.settings import Settings, parse_settings
-from curation_assets.stage_asset import DATA_VERSION_TAG, SHARDS
 from tests.automation.daemon import Daemon, instance_in_memory, open_daemon
 from tests.automation.toy_location import failures
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from curation_assets.automation import ASK_AGAIN_S, SOURCE_SENSOR, look
 from curation_assets.definitions import build_definitions
+from curation_assets.orchestration.automation import ASK_AGAIN_S, SOURCE_SENSOR, look
+from curation_assets.orchestration.stage_asset import Home
 from curation_assets.raw_videos.listing import SourceError, list_source
 from curation_assets.settings import Settings, parse_settings
 from curation_assets.shards import register
-from curation_assets.stage_asset import Home
 from curation_assets.watching import Difference, compare, registered_files
 from resources.delta_store import DeltaStore
 

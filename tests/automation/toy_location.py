@@ -6,8 +6,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from curation_assets.automation import policy_sensor, with_policy
-from curation_assets.stage_asset import SHARDS, in_shards
+from curation_assets.orchestration.automation import policy_sensor, with_policy
+from curation_assets.orchestration.stage_asset import SHARDS, in_shards
 
 NAMES = ("first", "second", "third")
 

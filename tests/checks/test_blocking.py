@@ -8,8 +8,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from curation_assets.checks import NOTHING_LOST, SOUND
-from curation_assets.stage_asset import SHARDS
+from curation_assets.orchestration.checks import NOTHING_LOST, SOUND
+from curation_assets.orchestration.stage_asset import SHARDS
 from tests.checks.conftest import SETTINGS
 from tests.checks.test_rules import change_first, write
 from tests.pipeline.jobs import SHARD, Job, Session

@@ -14,10 +14,10 @@ from random import Random
 import polars as pl
 
 from curation_assets.home import OpenHome
-from curation_assets.maintenance import RECORD, maintain
-from curation_assets.releases import all_releases, pinned_versions, report_path
 from curation_assets.settings import Maintenance
 from curation_assets.tables import CLIP_FILES, FRAMES, TRAINING_SET
+from curation_assets.upkeep.maintenance import RECORD, maintain
+from curation_assets.upkeep.releases import all_releases, pinned_versions, report_path
 from resources.files import Files
 from tests.faults.child import Strike, start
 from tests.faults.job import Counts, Job, Subject

@@ -11,17 +11,17 @@ import polars as pl
 from dagster import DagsterInstance
 from deltalake.exceptions import TableNotFoundError
 
-from curation_assets import stage_asset
 from curation_assets.definitions import video_assets
-from curation_assets.headless import HeadlessRun, instance_folder
 from curation_assets.home import OpenHome, open_home
 from curation_assets.incremental.committing import Report
 from curation_assets.incremental.context import Context
 from curation_assets.incremental.refresh import refresh
-from curation_assets.local_storage import instance_in
+from curation_assets.orchestration import stage_asset
+from curation_assets.orchestration.headless import HeadlessRun, instance_folder
+from curation_assets.orchestration.local_storage import instance_in
+from curation_assets.orchestration.stage_asset import StageAsset
 from curation_assets.settings import Settings, Source, parse_settings
 from curation_assets.shards import register
-from curation_assets.stage_asset import StageAsset
 from curation_assets.tables import TABLES, TRAINING_SET
 from curation_assets.tools import Tools
 from curation_assets.training_set.release import make_release

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from curation_assets import stage_asset
+from curation_assets.orchestration import stage_asset
 from resources.delta_store import DeltaStore
 from resources.files import Files
 

@@ -26,7 +26,7 @@ from dagster_k8s.client import DagsterKubernetesClient
 from dagster_k8s.executor import K8sStepHandler
 from kubernetes.client import ApiClient, ApiException, V1Job, V1JobStatus, V1Pod, V1PodList
 
-from curation_assets.kubernetes import PodExecutor, k8s_executor
+from curation_assets.orchestration.kubernetes import PodExecutor, k8s_executor
 from tests.kubernetes import chart
 
 SHARD = "films-a1b2-0000"

@@ -25,7 +25,7 @@ from kubernetes.client import (
 )
 
 from curation_assets.definitions import build_definitions, executor
-from curation_assets.kubernetes import k8s_executor
+from curation_assets.orchestration.kubernetes import k8s_executor
 from curation_assets.settings import Settings, SettingsError
 from tests.kubernetes.run_pod import RunPod, Server, instance_of, run_pod
 

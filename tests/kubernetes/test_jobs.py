@@ -15,7 +15,7 @@ from kubernetes.utils.quantity import parse_quantity
 
 from curation_assets.definitions import build_definitions
 from curation_assets.engines import GPU
-from curation_assets.kubernetes import SHARD_LABEL, label_value
+from curation_assets.orchestration.kubernetes import SHARD_LABEL, label_value
 from curation_assets.settings import Pod, Settings, SettingsError, Steps, load_settings, parse_settings
 from tests.kubernetes import chart
 from tests.kubernetes.admission import invalid_fields, undecodable

@@ -11,9 +11,9 @@ import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 from kubernetes.utils.quantity import parse_quantity
 
-from curation_assets.lineage import SHARD_FILES
+from curation_assets.orchestration.lineage import SHARD_FILES
+from curation_assets.orchestration.stage_asset import DATA_VERSION_TAG, SHARDS
 from curation_assets.settings import Pod, parse_settings
-from curation_assets.stage_asset import DATA_VERSION_TAG, SHARDS
 from tests.faults.bench import difference
 from tests.faults.job import Job
 from tests.faults.launched import launch, wait_for_end

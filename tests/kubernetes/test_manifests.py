@@ -10,8 +10,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from curation_assets.orchestration.step_pods import TAG, pod_tags
 from curation_assets.settings import load_settings
-from curation_assets.step_pods import TAG, pod_tags
 from tests.kubernetes import chart
 from tests.kubernetes.chart import FOLDER
 from tests.kubernetes.manifests import (

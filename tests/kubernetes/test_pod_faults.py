@@ -28,9 +28,9 @@ from dagster_graphql.schema import create_schema
 from dagster_k8s.job import get_job_name_from_run_id, get_k8s_job_name
 from kubernetes.client import V1Pod
 
-from curation_assets.headless import HeadlessRun
+from curation_assets.orchestration.headless import HeadlessRun
+from curation_assets.orchestration.stage_asset import DATA_VERSION_TAG, SHARDS
 from curation_assets.settings import parse_settings
-from curation_assets.stage_asset import DATA_VERSION_TAG, SHARDS
 from tests.faults.bench import Replies
 from tests.faults.job import Job
 from tests.faults.launched import LAUNCH, launched, parameters, wait_for_end

@@ -13,8 +13,6 @@ import polars as pl
 import pytest
 from deltalake import write_deltalake
 
-from curation_assets.maintenance import MaintenanceReport, maintain
-from curation_assets.releases import PARTITION, retire
 from curation_assets.settings import Maintenance
 from curation_assets.tables import (
     CLIP_FILES,
@@ -27,6 +25,8 @@ from curation_assets.tables import (
     Row,
     Table,
 )
+from curation_assets.upkeep.maintenance import MaintenanceReport, maintain
+from curation_assets.upkeep.releases import PARTITION, retire
 from tests import toy_stages as toy
 
 NOW = dt.datetime.now(dt.UTC)
@@ -230,7 +230,7 @@ def test_a_killed_maintenance_is_finished_by_the_next(home: toy.Home, deletions:
     _run(
         f"""
 import datetime as dt
-from curation_assets.maintenance import maintain
+from curation_assets.upkeep.maintenance import maintain
 from resources.delta_store import DeltaStore
 from resources.files import Files
 from tests.maintenance.test_maintenance import AT_ONCE

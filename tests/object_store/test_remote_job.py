@@ -15,12 +15,12 @@ import pytest
 from dagster import DagsterInstance
 from deltalake.exceptions import TableNotFoundError
 
-from curation_assets.headless import HeadlessRun
 from curation_assets.home import open_home
-from curation_assets.lookup import find_item
+from curation_assets.inspection.lookup import find_item
+from curation_assets.orchestration.headless import HeadlessRun
 from curation_assets.settings import parse_settings
 from curation_assets.tables import TABLES
-from curation_assets.takedown import forget
+from curation_assets.upkeep.takedown import forget
 from resources.delta_store import DeltaStore
 from resources.files import Files
 from resources.object_store import filesystem

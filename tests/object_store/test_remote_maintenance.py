@@ -5,9 +5,9 @@ import datetime as dt
 import polars as pl
 
 from curation_assets.home import MARKER, open_home
-from curation_assets.maintenance import maintain
 from curation_assets.settings import Maintenance
 from curation_assets.tables import FRAMES, TRAINING_SET
+from curation_assets.upkeep.maintenance import maintain
 from resources.delta_store import DeltaStore
 from resources.files import Files
 

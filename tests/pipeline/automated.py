@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from curation_assets.headless import HeadlessRun
+from curation_assets.orchestration.headless import HeadlessRun
 from curation_assets.settings import Settings, load_settings
 from tests import videos
 from tests.automation.daemon import Requests, instance_in_memory, open_daemon, save_records

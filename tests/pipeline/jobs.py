@@ -15,7 +15,7 @@ import polars as pl
 import yaml
 from dagster import DagsterInstance
 
-from curation_assets.headless import HeadlessRun, Outcome
+from curation_assets.orchestration.headless import HeadlessRun, Outcome
 from curation_assets.settings import parse_settings
 from curation_assets.tables import TABLES
 from resources.delta_store import DeltaStore

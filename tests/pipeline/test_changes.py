@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curation_assets.plan import Figure, make_plan
+from curation_assets.inspection.plan import Figure, make_plan
 from curation_assets.settings import Settings
 from resources.calls import Call
 from resources.workers import WorkerPool

@@ -8,9 +8,9 @@ from dagster import DagsterInstance
 from curation_assets.cli import main
 from curation_assets.definitions import build_definitions
 from curation_assets.home import open_home
+from curation_assets.orchestration.stage_asset import report_shards
 from curation_assets.selection.exclusions import Excluded, exclude, exclusions, include_again
 from curation_assets.settings import parse_settings
-from curation_assets.stage_asset import report_shards
 from tests.pipeline.jobs import SETTINGS, SHARD, Job
 
 REASON = "shows a person who objected"

@@ -16,14 +16,14 @@ from curation_assets.commands.trace import _score
 from curation_assets.filters import clip_filters
 from curation_assets.home import open_home
 from curation_assets.incremental.stage import NO_ENGINE
-from curation_assets.lookup import find_item
-from curation_assets.plan import make_plan
+from curation_assets.inspection.lookup import find_item
+from curation_assets.inspection.plan import make_plan
+from curation_assets.inspection.trace import trace
 from curation_assets.raw_videos.assets import raw_video_assets
 from curation_assets.selection.assets import filter_settings
 from curation_assets.selection.exclusions import Excluded, exclude
 from curation_assets.settings import Settings, parse_settings
-from curation_assets.takedown import forget
-from curation_assets.trace import trace
+from curation_assets.upkeep.takedown import forget
 from tests import images, videos
 from tests.images import RGB, as_opened
 from tests.pipeline.jobs import BARE_SETTINGS, SHARD, Job, Session, changed, copy_videos

@@ -61,7 +61,8 @@ def test_a_run_names_all_that_its_assets_lack_and_begins_nothing(new_job: Job, m
 
 def test_embedded_engines_are_known_to_be_there_without_being_loaded(new_job: Job) -> None:
     program = (
-        "import sys; from dagster import DagsterInstance; from curation_assets.headless import HeadlessRun\n"
+        "import sys; from dagster import DagsterInstance\n"
+        "from curation_assets.orchestration.headless import HeadlessRun\n"
         "from curation_assets.settings import Cuts, Settings\n"
         "settings = Settings(cuts=Cuts(detector='transnetv2'))\n"
         f"job = HeadlessRun(settings, {str(new_job.home)!r}, DagsterInstance.ephemeral())\n"

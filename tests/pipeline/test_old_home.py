@@ -5,9 +5,9 @@ import shutil
 import polars as pl
 
 from curation_assets.home import MARKER
-from curation_assets.maintenance import maintain
 from curation_assets.settings import Maintenance
 from curation_assets.tables import EXCLUSIONS, TABLES, TAKEDOWNS, TRAINING_SET
+from curation_assets.upkeep.maintenance import maintain
 from resources.delta_store import DeltaStore
 from resources.files import Files
 from tests.pipeline.jobs import SETTINGS, Job, same_results

@@ -2,7 +2,7 @@
 
 import pytest
 
-from curation_assets.plan import Figure, Line, Tally, make_plan
+from curation_assets.inspection.plan import Figure, Line, Tally, make_plan
 from curation_assets.settings import Source, parse_settings
 from tests import videos
 from tests.conftest import Command

@@ -8,13 +8,13 @@ import polars as pl
 
 from curation_assets import open_tables
 from curation_assets.filters import clip_filters
-from curation_assets.releases import TablesAt
+from curation_assets.inspection.thresholds import with_thresholds
 from curation_assets.report.decided import funnel, read_decided
 from curation_assets.selection.exclusions import Excluded, exclude
 from curation_assets.selection.preview import judged
 from curation_assets.selection.scored import kept_clips, with_scores
 from curation_assets.settings import load_settings
-from curation_assets.thresholds import with_thresholds
+from curation_assets.upkeep.releases import TablesAt
 from tests.conftest import Command
 from tests.pipeline.conftest import AsJson
 from tests.pipeline.jobs import SETTINGS, SHARD, Job, changed, write_settings

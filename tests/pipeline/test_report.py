@@ -10,13 +10,13 @@ import pytest
 
 from curation_assets.filters import clip_filters
 from curation_assets.home import open_home
-from curation_assets.lookup import find_item
-from curation_assets.maintenance import maintain
-from curation_assets.releases import Release, find_release, report_path
+from curation_assets.inspection.lookup import find_item
 from curation_assets.report import gallery
 from curation_assets.report.page import made_report
 from curation_assets.settings import Maintenance, parse_settings
-from curation_assets.takedown import forget
+from curation_assets.upkeep.maintenance import maintain
+from curation_assets.upkeep.releases import Release, find_release, report_path
+from curation_assets.upkeep.takedown import forget
 from resources.files import Files
 from tests.conftest import Command
 from tests.pipeline.conftest import Finished

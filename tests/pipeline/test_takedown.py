@@ -11,9 +11,9 @@ import pytest
 from dagster import DagsterInstance
 
 from curation_assets.home import open_home
-from curation_assets.lookup import find_item
+from curation_assets.inspection.lookup import find_item
 from curation_assets.tables import SOURCE_FILES, TABLES
-from curation_assets.takedown import forget, holdings
+from curation_assets.upkeep.takedown import forget, holdings
 from tests.pipeline.jobs import SETTINGS, SHARD, Job, changed, reelhouse
 
 NAME = "bikes.mp4"
@@ -23,8 +23,8 @@ KILLED = """
 import sys
 from dagster import DagsterInstance
 from curation_assets.home import open_home
-from curation_assets.lookup import find_item
-from curation_assets.takedown import forget
+from curation_assets.inspection.lookup import find_item
+from curation_assets.upkeep.takedown import forget
 from resources.delta_store import DeltaStore
 from resources.files import Files
 from tests.toy_stages import KillPoint

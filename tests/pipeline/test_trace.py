@@ -10,9 +10,9 @@ from rich.console import Console
 
 from curation_assets.commands import trace as command
 from curation_assets.home import open_home
-from curation_assets.lookup import find_item
+from curation_assets.inspection.lookup import find_item
+from curation_assets.inspection.trace import Story, trace
 from curation_assets.tables import TABLES
-from curation_assets.trace import Story, trace
 from resources.errors import Unknown
 from tests.pipeline.jobs import SETTINGS, SHARD, Job, changed
 

@@ -17,9 +17,9 @@ from dagster._cli.api import ExecuteRunArgs
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from curation_assets.engines import CHAT
-from curation_assets.headless import HeadlessRun
+from curation_assets.orchestration.headless import HeadlessRun
+from curation_assets.orchestration.stage_asset import SHARDS
 from curation_assets.settings import load_settings
-from curation_assets.stage_asset import SHARDS
 from tests import videos
 from tests.faults.small_job import caption, four_shots
 from tests.pipeline.jobs import BARE_SETTINGS, SOURCE, Job, changed, copy_videos, write_settings

@@ -20,10 +20,10 @@ from dagster._daemon.monitoring import execute_concurrency_slots_iteration, exec
 from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._scheduler.scheduler import launch_scheduled_runs
 
-from curation_assets.automation import SOURCE_SENSOR
 from curation_assets.cli import main
 from curation_assets.engines import CHAT
-from curation_assets.lookup import find_item
+from curation_assets.inspection.lookup import find_item
+from curation_assets.orchestration.automation import SOURCE_SENSOR
 from tests.automation.daemon import Daemon, open_daemon
 from tests.pipeline.jobs import Job, same_results
 from tests.postgres.conftest import DATABASE, DECODING, Deployment

@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 
 from curation_assets.filters import Filter
-from curation_assets.releases import PARTITION, Release, TablesAt, find_release, versions_of
 from curation_assets.report.decided import funnel, read_decided
 from curation_assets.report.page import _PROGRAM, _program, made_report, write_report
 from curation_assets.settings import Bound, VideoBound
 from curation_assets.tables import CLIP_SELECTION, CLIPS, TRAINING_SET
+from curation_assets.upkeep.releases import PARTITION, Release, TablesAt, find_release, versions_of
 from resources.delta_store import DeltaStore
 from resources.files import Files
 from tests.report.report_page import ReportPage

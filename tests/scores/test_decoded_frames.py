@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from av.video.frame import PictureType
 
-from curation_assets.plan import Figure, make_plan
+from curation_assets.inspection.plan import Figure, make_plan
 from curation_assets.raw_videos.image_probing import probe_image
 from curation_assets.raw_videos.probing import probe_video
 from curation_assets.scores.sampling import DecodedFrames

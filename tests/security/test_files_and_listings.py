@@ -11,9 +11,9 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from curation_assets.orchestration.stage_asset import SHARDS, require_name
 from curation_assets.raw_videos.listing import SourceError, list_source
 from curation_assets.settings import Source
-from curation_assets.stage_asset import SHARDS, require_name
 from curation_assets.tables import RAW_VIDEOS
 from curation_assets.views.metadata import failures, preview
 from tests import videos

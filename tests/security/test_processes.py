@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from curation_assets.stage_asset import SHARDS
+from curation_assets.orchestration.stage_asset import SHARDS
 from curation_assets.tables import SCENES
 from resources.delta_store import DeltaStore
 from tests import videos

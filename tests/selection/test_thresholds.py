@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from curation_assets.filters import clip_filters
+from curation_assets.inspection.thresholds import with_thresholds
 from curation_assets.settings import Bound, Settings, SettingsError, load_settings
-from curation_assets.thresholds import with_thresholds
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ import pytest
 from rich.console import Console
 
 from curation_assets.commands.release import LISTED, print_gaps
-from curation_assets.releases import all_releases, find_release, pinned_versions, retire, versions_of
 from curation_assets.tables import TRAINING_SET
 from curation_assets.training_set import gaps
 from curation_assets.training_set.history import Diff, diff
 from curation_assets.training_set.reproduce import Reproduction, reproduce
+from curation_assets.upkeep.releases import all_releases, find_release, pinned_versions, retire, versions_of
 from resources.errors import InputError
 from resources.files import Files
 from tests import videos

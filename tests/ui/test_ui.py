@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from curation_assets.lineage import SHARD_FILES
+from curation_assets.orchestration.lineage import SHARD_FILES
 from curation_assets.tables import TABLES
 from tests import videos
 from tests.ui.browser import Browser

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from curation_assets.lookup import rows_of
+from curation_assets.inspection.lookup import rows_of
 from curation_assets.tables import TABLES, Table
 from resources.delta_store import DeltaStore
 

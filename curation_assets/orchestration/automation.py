@@ -10,11 +10,11 @@ from typing import Any
 import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
-from curation_assets.lineage import SHARD_FILES
+from curation_assets.orchestration.lineage import SHARD_FILES
+from curation_assets.orchestration.stage_asset import Home, explaining
+from curation_assets.orchestration.step_pods import pod_tags
 from curation_assets.raw_videos.listing import SourceError, list_source
 from curation_assets.settings import Settings
-from curation_assets.stage_asset import Home, explaining
-from curation_assets.step_pods import pod_tags
 from curation_assets.watching import Difference, compare, registered_files
 from resources.errors import EngineUnavailable, TransientError
 
@@ -188,7 +188,7 @@ def _maintenance_job(settings: Settings) -> dg.JobDefinition:
     @dg.op(out=dg.Out(dg.Nothing), tags=pod_tags("maintain_home", settings.kubernetes))
     def maintain_home(context: dg.OpExecutionContext, home: Home) -> None:
         """What `reelhouse maintain` does."""
-        from curation_assets.maintenance import maintain
+        from curation_assets.upkeep.maintenance import maintain
 
         with explaining("maintenance"):
             report = maintain(home.store(), home.files(), settings.maintenance, dt.datetime.now(dt.UTC))

@@ -10,7 +10,6 @@ import dagster as dg
 import polars as pl
 from dagster_shared.record import replace
 
-from curation_assets.checks import check_results, check_specs
 from curation_assets.engines import GPU, pool_of
 from curation_assets.home import open_home
 from curation_assets.incremental.committing import Report
@@ -18,10 +17,11 @@ from curation_assets.incremental.context import Context
 from curation_assets.incremental.refresh import refresh
 from curation_assets.incremental.stage import Stage
 from curation_assets.incremental.work import Done, Pending
-from curation_assets.lineage import telling, told_by
+from curation_assets.orchestration.checks import check_results, check_specs
+from curation_assets.orchestration.lineage import telling, told_by
+from curation_assets.orchestration.step_pods import pod_tags
 from curation_assets.progress import TERMINAL, Progress
 from curation_assets.settings import NAME, Settings, settings_hash
-from curation_assets.step_pods import pod_tags
 from curation_assets.tables import Table
 from curation_assets.tools import Tools
 from curation_assets.views.definition import column_lineage, column_schema

@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 import polars as pl
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from curation_assets.releases import TIERS, all_releases, pinned_versions, report_path
 from curation_assets.settings import Maintenance
 from curation_assets.tables import (
     CLIP_FILES,
@@ -34,6 +33,7 @@ from curation_assets.tables import (
     TRAINING_MANIFEST,
     Table,
 )
+from curation_assets.upkeep.releases import TIERS, all_releases, pinned_versions, report_path
 from resources.delta_store import Conflict, DeltaStore
 from resources.errors import TransientError
 from resources.files import Files, Found

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import polars as pl
 from dagster import DagsterInstance
 
-from curation_assets.failures import BLOCKED, KINDS, has_failed
 from curation_assets.incremental.stage import Stage
-from curation_assets.releases import TablesAt
+from curation_assets.inspection.failures import BLOCKED, KINDS, has_failed
 from curation_assets.tables import TABLES
 from curation_assets.training_set.gaps import MISSING, OUT_OF_DATE, find_gaps
+from curation_assets.upkeep.releases import TablesAt
 
 PARTITION_TAG = "dagster/partition"
 RUNS_AT_ONCE = 500

@@ -9,9 +9,9 @@ from deltalake.exceptions import DeltaError
 
 from curation_assets.filters import slot_of, unit_of
 from curation_assets.home import OpenHome
-from curation_assets.lookup import Item, rows_of
-from curation_assets.releases import all_releases, versions_of
+from curation_assets.inspection.lookup import Item, rows_of
 from curation_assets.tables import TABLES, TAKEDOWNS, TRAINING_MANIFEST
+from curation_assets.upkeep.releases import all_releases, versions_of
 
 Row = dict[str, Any]
 

@@ -17,14 +17,14 @@ from deltalake.exceptions import TableNotFoundError
 
 from curation_assets.home import OpenHome
 from curation_assets.incremental.digests import data_version
-from curation_assets.lookup import Item, rows_of
+from curation_assets.inspection.lookup import Item, rows_of
+from curation_assets.inspection.trace import holds
+from curation_assets.orchestration.run_records import runs_quoting, still_quoting
+from curation_assets.orchestration.stage_asset import DATA_VERSION_TAG, last_materialization
 from curation_assets.raw_videos.takedowns import take_down
-from curation_assets.releases import PARTITION as RELEASES
-from curation_assets.releases import all_releases
-from curation_assets.run_records import runs_quoting, still_quoting
-from curation_assets.stage_asset import DATA_VERSION_TAG, last_materialization
 from curation_assets.tables import SOURCE_FILES, TABLES, TRAINING_SET, Table
-from curation_assets.trace import holds
+from curation_assets.upkeep.releases import PARTITION as RELEASES
+from curation_assets.upkeep.releases import all_releases
 from resources.delta_redaction import Holds, held_in, redact, redact_files
 
 _NOT_OF_VIDEOS = ("training_set", "takedowns", "prompts", "beautified_prompts")

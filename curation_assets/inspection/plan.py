@@ -18,16 +18,16 @@ from typing import Any
 import polars as pl
 
 from curation_assets import definitions
-from curation_assets.causes import cause, earlier_stages
 from curation_assets.incremental.context import Context
 from curation_assets.incremental.refresh import refresh
 from curation_assets.incremental.stage import Stage
 from curation_assets.incremental.work import Done, Pending, Work
-from curation_assets.overlay import Before, Overlay, ReadOnlyFiles
+from curation_assets.inspection.causes import cause, earlier_stages
+from curation_assets.inspection.overlay import Before, Overlay, ReadOnlyFiles
+from curation_assets.orchestration.stage_asset import StageAsset
 from curation_assets.raw_videos.listing import Entry
 from curation_assets.settings import Settings, SettingsError, Source, settings_hash
 from curation_assets.shards import Registration, register, stored_time
-from curation_assets.stage_asset import StageAsset
 from curation_assets.tables import CLIPS, SOURCE_FILES, TABLES, TRAINING_MANIFEST, TRAINING_SET, Row, Table
 from curation_assets.tools import Tools
 from curation_assets.training_set.release import samples_sha256

@@ -14,19 +14,19 @@ import yaml
 from dagster import DagsterInstance
 from dagster._core.events import RunFailureReason
 
-from curation_assets.automation import RELEASE, WHOLE
 from curation_assets.beautified_prompts.assets import PROMPT_FILES
 from curation_assets.definitions import build_definitions, stage_assets
 from curation_assets.engines import missing
-from curation_assets.local_storage import instance_in
+from curation_assets.orchestration.automation import RELEASE, WHOLE
+from curation_assets.orchestration.local_storage import instance_in
+from curation_assets.orchestration.stage_asset import RETRY_TAG, SHARDS
 from curation_assets.run_launcher import end_dead_runs
 from curation_assets.settings import Settings, SettingsError
-from curation_assets.stage_asset import RETRY_TAG, SHARDS
 from resources.errors import EngineUnavailable
 from resources.object_store import is_url
 from resources.text import one_line
 
-INSTANCE_SETTINGS = Path(__file__).parent.parent / "deployments" / "local" / "dagster.yaml"
+INSTANCE_SETTINGS = Path(__file__).parents[2] / "deployments" / "local" / "dagster.yaml"
 SOURCE_FILES = dg.AssetKey("source_files")
 OF_PROMPTS = ("prompts", "beautified_prompts")
 _SHIPPED_BEFORE = {"4c4849b3b519ccd9b1b00801b54a459d0417e5e15e9a0ede0d5e8351fa9aecd7"}  # SHA-256 of older dagster.yaml

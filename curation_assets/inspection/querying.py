@@ -7,8 +7,8 @@ from difflib import get_close_matches
 import polars as pl
 from deltalake.exceptions import TableNotFoundError
 
-from curation_assets.releases import LATEST, TablesAt, find_release, versions_of
 from curation_assets.tables import PROMPTS, SOURCE_FILES, TABLES, TIMESTAMP, TRAINING_SET, Table
+from curation_assets.upkeep.releases import LATEST, TablesAt, find_release, versions_of
 from resources.delta_store import DeltaStore
 from resources.errors import InputError, Unknown
 from resources.object_store import is_url, refusal

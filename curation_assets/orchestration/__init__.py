@@ -1,0 +1,1 @@
+"""Dagster's side: assets of stages, their checks and lineage, what runs them, where its records lie."""

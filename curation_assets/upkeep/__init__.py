@@ -1,0 +1,1 @@
+"""What keeps a home: releases and what they pin, cleaning, taking videos down, damage."""
