@@ -16,6 +16,9 @@ PEERS ?=
 # With anything in it, `make test-k8s` builds a Kubernetes API server and tests on it.
 REAL_SERVER ?=
 
+# A new .venv holds no bytecode: where the environment says to write none, each process would compile all it imports.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help setup demo test test-vllm test-k8s lint ui bench bench-scale soak lock clean
 
 help:  ## list the targets
@@ -39,7 +42,7 @@ demo: setup  ## sample videos to a training manifest, then where to look
 
 test: lint  ## lint, then every test
 	@# a process more than there are cores, since tests wait for servers, daemons and workers
-	$(BIN)/pytest -n $$(($$(nproc) + 1)) --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n $$(($$(nproc) + 1)) --no-loadscope-reorder
 
 test-vllm: setup .venv-vllm/.ready  ## a job by a real vLLM on the CPU, killed in mid-step; makes .venv-vllm
 	$(BIN)/pytest tests/real_vllm

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from benchmarks import inputs
 from benchmarks.automation import automation_section
 from benchmarks.job import SHARD, Job, run_whole_job
 from benchmarks.long_videos import memory_section, workers_section
@@ -72,12 +73,11 @@ def main() -> None:
 
 def measure(folder: Path, rounds: int, peers: bool) -> list[Section]:
     """Every part, told of on the terminal as it ends."""
-    samples = [SAMPLES / sample.file for sample in make_sample_videos(SAMPLES)]
-    composed = [sample for sample in samples if sample.name.startswith("composed")][:4]
+    make_sample_videos(SAMPLES)
     few = max(1, rounds // 2)  # pairs of what takes longest
     parts: dict[str, Callable[[Path], list[Section]]] = {
         "stages beside their limits": lambda folder: speed_sections(folder, rounds, few),
-        "the original's algorithm": lambda folder: whole_path_sections(composed, folder, few),
+        "the original's algorithm": lambda folder: whole_path_sections(inputs.mixed(SAMPLES), folder, few),
         "two workers": lambda folder: [workers_section(folder, few)],
         "memory": lambda folder: [memory_section(folder)],
         "start": lambda folder: [start_section(folder, rounds)],
@@ -89,7 +89,7 @@ def measure(folder: Path, rounds: int, peers: bool) -> list[Section]:
         "automation": lambda folder: [automation_section(folder)],
     }
     if peers:
-        parts["peers"] = lambda folder: [peers_section(folder, rounds)]
+        parts["peers"] = lambda folder: [peers_section(folder, few)]
     sections = []
     for number, (name, part) in enumerate(parts.items()):
         started = time.monotonic()

@@ -81,6 +81,18 @@ def made(name: str) -> Path:
     return _make(next(video for video in MADE if video.name == name))
 
 
+def mixed(samples: Path) -> list[Path]:
+    """Two minutes of 272 to 1080 lines at 24 to 60 frames/s, for the whole path: as they come, films and generated.
+
+    What they are chose them, not what they cost: real footage as it is; of the demo's films those with camera moves,
+    and one with sound; a generated video of each larger size, and four seconds at 60 frames/s, which are rare. Left out
+    are cityCC0.mpg, whose 405 lines the original's x264 refuses, and a title card, which costs flow and nothing else.
+    """
+    generated = [made(name) for name in ("h264_480p24.mp4", "h264_720p30.mp4", "hevc_1080p30.mp4")]
+    films = [samples / f"composed_{name}.mp4" for name in ("town", "subtitled", "long_take", "out_and_about")]
+    return [footage("bikes"), footage("bunny"), *films, *generated, looped(made("h264_1080p60.mp4"), 4)]
+
+
 def long_video(seconds: int) -> Path:
     """256x144 at 24 frames/s: scenes over and over, without encoding them again."""
     return looped(_make(_TINY), seconds)

@@ -30,6 +30,10 @@ class Cost:
         peak = max(self.peak_bytes, other.peak_bytes)
         return Cost(self.wall_s + other.wall_s, self.cpu_s + other.cpu_s, peak)
 
+    def __mul__(self, share: float) -> "Cost":
+        """Of as much less work."""
+        return Cost(self.wall_s * share, self.cpu_s * share, self.peak_bytes)
+
 
 NOTHING = Cost(0, 0)
 

@@ -1,11 +1,16 @@
-"""EasyAnimate's `video_caption`, stages 1 and 2, written anew from what its scripts do: what ours is compared with.
+"""EasyAnimate's `video_caption` as far as CPUs do it, written anew from what its scripts do, for comparison.
 
-One script after another, each with a pool of processes: PySceneDetect over each video, an ffmpeg for each clip, then a
-decode of each clip for each score. The text score is left out, here and in ours: its model would be the same work.
+One script after another, each with a pool of processes: PySceneDetect over each video, an ffmpeg for each clip, then of
+each clip a decode for each score, one more to list its I-frames, and of those kept one for captions and one for their
+alignment. Text detector, captioner and alignment are left out, here and in ours, their frames are not. Code and weights
+are loaded before, here and in ours, where each of its scripts would load its own.
 
-Where a part of it isn't in packages the stand-in does no more work: PyAV for decord (one thread, frames in order up to
-the last one wanted) and for ffprobe (a decode of the whole clip, as listing its picture types is). OpenCV keeps to one
-thread a process, which joblib's processes don't see to.
+Where a part of it isn't in packages the stand-in does no more work: PyAV on one thread for decord (from the keyframe
+before a frame, or on from the last one where that is nearer) and for ffprobe (a decode of the whole clip, as listing
+its picture types is). OpenCV keeps to one thread a process, which joblib's processes don't see to.
+
+Each script scores the clips that the scripts before it kept. `run` has them score all, as if all that is dropped were
+dropped by the last, which is what a comparison of equal work takes; `FILTERS` says their order.
 """
 
 import multiprocessing as mp
@@ -13,7 +18,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
+from itertools import compress, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +27,18 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.measure import Cost, cost_of
+from benchmarks.stages import evenly_kept
 from resources.ffmpeg import ffmpeg_program
 
 THRESHOLD, MIN_SCENE_FRAMES = 27, 15
 TRIM_S, MAX_S = 0.5, 10
 SAMPLES_PER_S = 2
-AESTHETIC_FRAMES = 4
+AESTHETIC_FRAMES, CAPTION_FRAMES, ALIGNMENT_FRAMES = 4, 8, 8
+SIDES_PX = 336, 384  # of the pictures that CLIP and SigLIP take
+FILTERS = ("semantic", "aesthetic", "text", "motion")
 BATCH = 16
 MOTION_BOUNDS = (2.0, 20.0)
-ITS_ENCODER = "-c:v libx264 -preset veryfast -crf 22 -c:a aac"
+ENCODER = "-c:v libx264 -preset veryfast -crf 22 -c:a aac"
 HEAD_LAYERS = (0, 2, 4, 6, 8)
 
 
@@ -78,29 +86,36 @@ class Rules:
     jobs: int
 
 
-def run(videos: Sequence[Path], folder: Path, networks: Networks, rules: Rules, other_encoder: str) -> Scored:
-    """Stages 1 and 2; splitting also with `other_encoder`, whose clips nobody looks at."""
+def run(videos: Sequence[Path], folder: Path, networks: Networks, rules: Rules, kept: float) -> Scored:
+    """Every script; captions are for the share `kept` of the clips' seconds, evenly spread."""
     scored = Scored()
     found: list[Video] = []
     clips: list[Clip] = []
 
-    def split(encoder: str, into: Path) -> None:
-        into.mkdir(parents=True, exist_ok=True)
-        kept = [video for video in found if video.area_px >= rules.min_area_px]
-        done = in_pool(partial(split_video, rules.min_s, encoder, into), kept, rules.jobs)
-        clips[:] = [clip for of_video in done for clip in of_video]
+    def split() -> None:
+        folder.mkdir(parents=True)
+        large = [video for video in found if video.area_px >= rules.min_area_px]
+        done = in_pool(partial(split_video, rules.min_s, folder), large, rules.jobs)
+        clips.extend(clip for of_video in done for clip in of_video)
 
     def score_motion() -> None:
-        scores = in_pool(partial(motion_score, folder / "clips"), clips, rules.jobs)
+        scores = in_pool(partial(motion_score, folder), clips, rules.jobs)
         scored.motion = [(clip, score) for clip, score in zip(clips, scores, strict=True) if score is not None]
+
+    def load_for_captions() -> None:
+        captioned = list(compress(clips, evenly_kept((clip.length_s for clip in clips), kept)))
+        for frames in (CAPTION_FRAMES, ALIGNMENT_FRAMES):
+            for _ in _loaded(partial(uniform_frames, folder, frames), captioned, rules.jobs):
+                pass
 
     steps: dict[str, Callable[[], object]] = {
         "cut detection": lambda: found.extend(in_pool(find_cuts, videos, rules.jobs)),
-        "splitting, other encoder settings": lambda: split(other_encoder, folder / "others"),
-        "splitting": lambda: split(ITS_ENCODER, folder / "clips"),
-        "semantic": lambda: semantic_scores(clips, folder / "clips", networks, rules.jobs),
-        "aesthetic": lambda: aesthetic_scores(clips, folder / "clips", networks, rules.jobs),
+        "splitting": split,
+        "semantic": lambda: semantic_scores(clips, folder, networks, rules.jobs),
+        "aesthetic": lambda: aesthetic_scores(clips, folder, networks, rules.jobs),
+        "text": lambda: in_pool(partial(look_at_middle, folder), clips, rules.jobs),
         "motion": score_motion,
+        "captions": load_for_captions,
     }
     for name, step in steps.items():
         scored.costs[name] = cost_of(step)
@@ -125,12 +140,12 @@ def find_cuts(path: Path) -> Video:
     return Video(path, list(pairwise(edges)), duration_s, width * height)
 
 
-def split_video(min_s: int, encoder: str, folder: Path, video: Video) -> list[Clip]:
+def split_video(min_s: int, folder: Path, video: Video) -> list[Clip]:
     """Input seeking before a fresh ffmpeg for each clip; its options, and none on threads, pixels or rate."""
     clips = list(spans(video, min_s))
     for clip in clips:
         span = ["-ss", f"{clip.start_s:.3f}", "-i", str(clip.video), "-t", f"{clip.length_s:.3f}"]
-        command = [ffmpeg_program(), "-nostdin", "-loglevel", "error", "-y", *span, *encoder.split(), "-sn"]
+        command = [ffmpeg_program(), "-nostdin", "-loglevel", "error", "-y", *span, *ENCODER.split(), "-sn"]
         subprocess.run([*command, str(folder / clip.name)], check=True)
     return clips
 
@@ -180,7 +195,7 @@ def aesthetic_scores(clips: Sequence[Clip], folder: Path, networks: Networks, jo
     model, processor = AutoModel.from_pretrained(networks.siglip), AutoImageProcessor.from_pretrained(networks.siglip)
     head = torch.load(networks.head, weights_only=True)
     scores = []
-    for batch in _loaded(partial(uniform_frames, folder), clips, jobs):
+    for batch in _loaded(partial(uniform_frames, folder, AESTHETIC_FRAMES), clips, jobs):
         pixels = processor(images=[picture for pictures in batch for picture in pictures], return_tensors="pt")
         with torch.inference_mode():
             values = torch.nn.functional.normalize(model.vision_model(**pixels).pooler_output, dim=-1)
@@ -210,20 +225,36 @@ def keyframes_and_first_second(folder: Path, clip: Clip) -> list[Image.Image]:
     return frames_at(folder / clip.name, wanted)
 
 
-def uniform_frames(folder: Path, clip: Clip) -> list[Image.Image]:
-    with av.open(str(folder / clip.name)) as container:
-        count = container.streams.video[0].frames
-    return frames_at(folder / clip.name, {i * count // AESTHETIC_FRAMES for i in range(AESTHETIC_FRAMES)})
+def uniform_frames(folder: Path, frames: int, clip: Clip) -> list[Image.Image]:
+    count = frame_count(folder / clip.name)
+    return frames_at(folder / clip.name, {i * count // frames for i in range(frames)})
+
+
+def look_at_middle(folder: Path, clip: Clip) -> None:
+    """What the text detector is given, in the process that runs it."""
+    frames_at(folder / clip.name, {frame_count(folder / clip.name) // 2})
+
+
+def frame_count(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return container.streams.video[0].frames
 
 
 def frames_at(path: Path, wanted: set[int]) -> list[Image.Image]:
     pictures = []
     with av.open(str(path)) as container:
-        for index, frame in enumerate(container.decode(video=0)):
-            if index in wanted:
-                pictures.append(frame.to_image())
-            if len(pictures) == len(wanted):
-                break
+        (video,) = container.streams.video
+        shown = sorted((packet.pts, packet.is_keyframe) for packet in container.demux(video) if packet.pts is not None)
+        reorder_depth = video.codec_context.reorder_depth
+        decoded, before = iter(()), -1
+        for index in sorted(wanted):
+            keyframe = max(k for k in range(index + 1) if shown[k][1])
+            if keyframe > before:
+                container.seek(shown[keyframe][0], stream=video)
+                video.codec_context.reorder_depth = reorder_depth  # seeking forgets it, and B-frames would be lost
+                decoded = container.decode(video)
+            pictures.append(next(frame for frame in decoded if frame.pts == shown[index][0]).to_image())
+            before = index
     return pictures
 
 

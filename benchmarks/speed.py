@@ -16,7 +16,7 @@ from curation_assets.settings import Settings, parse_settings
 SETTINGS: dict[str, Any] = {"execution": {"workers": 1}}
 LARGE_PX = 1280 * 720
 DECODING_AIM, ENCODING_AIM = 2.5, 0.95
-ENCODED = 0.25  # of the clips
+ENCODED = 0.25  # of the pixels in clips
 DECODE, ENCODE = "plain decode", "plain encode"
 LIMITS = {"scenes": DECODE, "frames": DECODE, "clip_files": ENCODE}
 LIMIT_IS = {DECODE: "`ffmpeg -threads 1 -f null` of the whole sources", ENCODE: "`ffmpeg` a span, the same settings"}
@@ -91,7 +91,8 @@ def stages_section(videos: Sequence[Measured]) -> Section:
     decoded, encoded = (len(videos[0].costs[step]) for step in (DECODE, ENCODE))
     section.remarks.append(
         f"Sums over the {len(videos)} videos below, medians of {decoded} pairs of runs, of encoding {encoded}; the "
-        f"worker is started before. {ENCODED:.0%} of the clips are encoded, and decoded again to verify them. Memory: "
+        f"worker is started before. Clips with {ENCODED:.0%} of the pixels are encoded, their last groups of pictures "
+        "decoded again to verify them. Memory: "
         f"of a worker with its ffmpeg.{left_out}"
     )
     section.targets = [decoding_target(videos), encoding_target(videos)]

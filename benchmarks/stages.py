@@ -75,15 +75,16 @@ class Home:
         return reports
 
     def clips(self, table: str) -> pl.DataFrame:
-        """The rows of `clips` whose clips have one in `table`."""
-        return self.rows("clips").join(self.rows(table).select("clip_id"), on="clip_id")
+        """The rows of `clips` whose clips have one in `table`, with the `pixels` they show."""
+        area = self.rows("raw_videos").select("video_id", pixels=pl.col("width") * pl.col("height"))
+        clips = self.rows("clips").join(self.rows(table).select("clip_id"), on="clip_id").join(area, on="video_id")
+        return clips.with_columns(pl.col("pixels") * pl.col("frame_count"))
 
     def select(self, share: float = SURVIVORS) -> None:
-        """Write a `sample_selection` that keeps this share of the clips, evenly spread, the first one among them."""
-        clips = self.rows("clips").filter(pl.col("clip_id").is_not_null() & pl.col("dropped").is_null())
-        place = pl.int_range(pl.len())
-        kept = ((place + 1) * share).ceil() > (place * share).ceil()
-        self.write("sample_selection", clips.sort("start_s", "clip_id").select("clip_id", "video_id", selected=kept))
+        """Write a `sample_selection` that keeps clips with this share of the pixels, of all sizes."""
+        clips = self.clips("clips").filter(pl.col("dropped").is_null()).sort("pixels", "clip_id", descending=True)
+        kept = pl.Series("selected", evenly_kept(clips["pixels"], share))
+        self.write("sample_selection", clips.select("clip_id", "video_id", kept))
 
     def write(self, table: str, rows: pl.DataFrame) -> None:
         schema = TABLES[table].schema
@@ -94,3 +95,13 @@ class Home:
 
 def frame_count(rows: pl.DataFrame) -> int:
     return int(rows.get_column("frame_count").sum())
+
+
+def evenly_kept(sizes: Iterable[float], share: float) -> list[bool]:
+    """Whether each is kept: it is while those kept hold less than `share` of what was met. The first one is."""
+    kept, held, met = [], 0.0, 0.0
+    for size in sizes:
+        met += size
+        kept.append(held < share * met)
+        held += size * kept[-1]
+    return kept

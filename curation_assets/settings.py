@@ -87,7 +87,7 @@ class Source(Section):
 
 
 class Shards(Section):
-    """With 100 videos a shard, a million videos are 10,000 shards (docs/decisions.md)."""
+    """100 videos of six minutes are some 10,000 clips, a good size of a shard (docs/operations.md)."""
 
     videos_per_shard: Annotated[int, Unit("videos")] = Field(
         100, ge=1, le=100_000, description="applies to videos not registered yet"

@@ -1,5 +1,6 @@
 """Text written by a language model: the prompt, and attempts until an answer is accepted."""
 
+import asyncio
 import hashlib
 import json
 import re
@@ -160,7 +161,7 @@ async def write(
         made["last_answer"] = answer.text
         try:
             written = parse_json_answer(answer.text, writer.prompt.key)
-            check(written)
+            await asyncio.to_thread(check, written)  # other answers are taken meanwhile
         except TooLong as reason:
             long = written
             turns = [*messages, *again(answer.text, str(reason))]

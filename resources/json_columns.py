@@ -14,20 +14,20 @@ _NULL = pl.lit("null")
 
 def json_objects(rows: pl.DataFrame, default: Default | None = None, optional: Collection[str] = ()) -> pl.Series:
     """An object a row, as `json_column`; columns of `optional` are left out where they are null."""
-    members: list[pl.Expr] = []
+    parts: list[str | pl.Series] = []
     for name in sorted(rows.columns):
-        texts = json_column(rows[name], default)
-        member = [pl.lit(f",{json.dumps(name, ensure_ascii=False)}:"), pl.lit(texts)]
+        member = [f",{json.dumps(name, ensure_ascii=False)}:", _part(rows[name], default)]
         if name in optional:
-            member = [pl.when(rows[name].is_not_null()).then(pl.concat_str(member)).otherwise(pl.lit(""))]
-        members += member
-    return _enclosed("{", members, "}", rows.height)
+            is_there = rows[name].is_not_null()
+            member = [pl.select(pl.when(is_there).then(_joined(member, rows.height)).otherwise(pl.lit(""))).to_series()]
+        parts += member
+    return _enclosed("{", parts, "}", rows.height)
 
 
 def json_arrays(rows: pl.DataFrame, default: Default | None = None) -> pl.Series:
     """An array a row, of its columns' values, as `json_column`."""
-    columns = [pl.lit(json_column(rows[name], default)) for name in rows.columns]
-    return _enclosed("[", [part for column in columns for part in (pl.lit(","), column)], "]", rows.height)
+    columns = (_part(rows[name], default) for name in rows.columns)
+    return _enclosed("[", [part for column in columns for part in (",", column)], "]", rows.height)
 
 
 def json_column(values: pl.Series, default: Default | None = None) -> pl.Series:
@@ -89,9 +89,28 @@ def _one_by_one(values: pl.Series, default: Default | None) -> pl.Series:
     return pl.Series(list(dumped), dtype=pl.String)
 
 
-def _enclosed(start: str, parts: list[pl.Expr], end: str, height: int) -> pl.Series:
+def _part(values: pl.Series, default: Default | None) -> str | pl.Series:
+    """A text a row, or one for all rows."""
+    return "null" if values.null_count() == len(values) else json_column(values, default)
+
+
+def _enclosed(start: str, parts: list[str | pl.Series], end: str, height: int) -> pl.Series:
     """The parts of each row, of which the first that isn't empty begins with a comma."""
-    if not parts:
-        return pl.Series([start + end] * height, dtype=pl.String)
-    joined = pl.concat_str(*parts).str.slice(1)
-    return pl.select(pl.concat_str(pl.lit(start), joined, pl.lit(end))).to_series()
+    match parts:
+        case [str(text), *rest]:
+            parts = [text[1:], *rest]
+        case [_, *_]:
+            parts = [_joined(parts, height).str.slice(1)]
+    return _joined([start, *parts, end], height)
+
+
+def _joined(parts: list[str | pl.Series], height: int) -> pl.Series:
+    whole: list[str | pl.Series] = []
+    for part in parts:
+        if whole and isinstance(part, str) and isinstance(whole[-1], str):
+            whole[-1] += part
+        else:
+            whole.append(part)
+    if isinstance(whole[0], str) and len(whole) == 1:
+        return pl.Series(whole, dtype=pl.String).new_from_index(0, height)
+    return pl.select(pl.concat_str(map(pl.lit, whole))).to_series()

@@ -277,7 +277,12 @@ def choose_video_stream(container: InputContainer) -> VideoStream | None:
 
 
 def read_frames(
-    source: VideoSource, start_pts: int | None = None, end_pts: int | None = None, *, only_by_seeking: bool = False
+    source: VideoSource,
+    start_pts: int | None = None,
+    end_pts: int | None = None,
+    *,
+    only_by_seeking: bool = False,
+    passed_over: set[int] | None = None,
 ) -> Iterator[Frame]:
     """The frames shown from `start_pts` up to but not including `end_pts`, in presentation order.
 
@@ -285,10 +290,13 @@ def read_frames(
     the file where seeking doesn't find that very frame: with `only_by_seeking` there is no frame then. Packets that
     can't be decoded are skipped. An image is one frame at 0, whatever the span.
 
+    `passed_over`: timestamps of frames that may be left out, which are those that no other is made from. Each is
+    taken out of the set when its packet is met; what remains is missing in the file.
+
     Raises InputError when the file can't be opened any more, or has no frame in the span.
     """
     converter = _Converter(source)
-    frames = shown = 0
+    frames = shown = first_pts = 0
     try:
         if source.is_image:
             yield _picture(source)
@@ -296,12 +304,14 @@ def read_frames(
         opened = source
         if start_pts is not None and is_url(source.uri):  # by ranges, spans would read the index again each time
             opened = replace(source, uri=str(local_copy(source.uri)))
-        with closing(_decode_from(opened, start_pts, only_by_seeking)) as decoded:
+        left_out = set() if passed_over is None else passed_over
+        with closing(_decode_from(opened, start_pts, only_by_seeking, left_out)) as decoded:
             for frame, pts, duration, after_damage in within("decoding", decoded):
                 if end_pts is not None and pts >= end_pts:
                     break
+                first_pts = pts if not frames else first_pts
                 frames += 1
-                shown += duration
+                shown = pts + duration - first_pts  # with what was passed over
                 yield Frame(frame, pts, duration, source, converter, after_damage)
     except (FileNotFoundError, PermissionError, TimeoutError) as failure:
         raise TransientError(
@@ -387,11 +397,14 @@ def _picture(source: VideoSource) -> Frame:
 _Decoded = tuple[av.VideoFrame, int, int, bool]
 
 
-def _decode_from(source: VideoSource, start_pts: int | None, only_by_seeking: bool) -> Generator[_Decoded, None, None]:
+def _decode_from(
+    source: VideoSource, start_pts: int | None, only_by_seeking: bool, passed_over: set[int]
+) -> Generator[_Decoded, None, None]:
     """Frames from `start_pts` on, each with timestamp and duration, and whether damage was met on the way to it."""
     if start_pts is not None and source.timestamps == "stream":
         for lead_s in _SEEK_LEADS_S:
-            with closing(_decode(source, start_pts, start_pts - round(lead_s / source.time_base))) as decoded:
+            seek_pts = start_pts - round(lead_s / source.time_base)
+            with closing(_decode(source, passed_over, start_pts, seek_pts)) as decoded:
                 first = next((item for item in decoded if item[1] >= start_pts), None)
                 if first is not None and first[1] == start_pts:
                     yield first
@@ -399,14 +412,14 @@ def _decode_from(source: VideoSource, start_pts: int | None, only_by_seeking: bo
                     return
         if only_by_seeking:
             return
-    with closing(_decode(source)) as decoded:
+    with closing(_decode(source, passed_over)) as decoded:
         for item in decoded:
             if start_pts is None or item[1] >= start_pts:
                 yield item
 
 
 def _decode(
-    source: VideoSource, start_pts: int | None = None, seek_pts: int | None = None
+    source: VideoSource, passed_over: set[int], start_pts: int | None = None, seek_pts: int | None = None
 ) -> Generator[_Decoded, None, None]:
     """Frames of the whole stream, or from the keyframe at or before `seek_pts` on.
 
@@ -427,6 +440,8 @@ def _decode(
             except av.FFmpegError:
                 return
             context.reorder_depth = reorder_depth  # flushing forgets it, and the first B-frames would be lost
+        if not _says_what_is_unreferenced(container, stream, source):
+            passed_over.clear()
         index = 0
         last_pts: int | None = None
         after_damage = False
@@ -439,6 +454,9 @@ def _decode(
                         return
                 else:
                     continue
+            if packet is not None:
+                context.skip_frame = "NONREF" if packet.pts in passed_over else "DEFAULT"
+                passed_over.discard(packet.pts)
             try:
                 frames = context.decode(packet)
             except av.FFmpegError:
@@ -457,6 +475,12 @@ def _decode(
                     duration = frame.duration or source.generated_pts(1)
                 last_pts = pts
                 yield frame, pts, duration, after_damage
+
+
+def _says_what_is_unreferenced(container: InputContainer, stream: VideoStream, source: VideoSource) -> bool:
+    """Of H.264 each packet does; of HEVC only within a layer, and layers above may refer to it all the same."""
+    has_timestamps = source.timestamps == "stream" and _has_timestamps_to_seek_by(container)
+    return has_timestamps and stream.codec_context.codec.canonical_name == "h264"
 
 
 def demux(container: InputContainer, stream: VideoStream) -> Iterator["av.Packet[VideoStream]"]:

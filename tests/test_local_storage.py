@@ -1,7 +1,9 @@
 """A local home's Dagster records: kept by connections that stay open, in databases that Dagster's own storage reads."""
 
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
@@ -41,6 +43,21 @@ def test_a_home_has_it_and_dagster_s_own_storage_goes_on_with_its_records(
     events = [event.dagster_event_type for event in own.all_logs(run.run_id)]
     assert events == [event.dagster_event_type for event in instance.all_logs(run.run_id)]
     assert dg.DagsterEventType.ASSET_MATERIALIZATION in events
+
+
+def test_a_run_s_database_is_as_dagster_makes_it(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    mine = dg.materialize([toy], instance=instance).run_id
+    with dg.DagsterInstance.from_config(str(tmp_path)) as own:
+        theirs = dg.materialize([toy], instance=own).run_id
+
+    def described(run: str) -> list[list[tuple[str, ...]]]:
+        asked = "SELECT name, sql FROM sqlite_master ORDER BY 1", "SELECT * FROM alembic_version", "PRAGMA journal_mode"
+        (path,) = tmp_path.rglob(f"{run}.db")
+        with closing(sqlite3.connect(path)) as database:
+            return [database.execute(question).fetchall() for question in asked]
+
+    assert described(mine) == described(theirs)
+    assert {path.suffix for path in tmp_path.rglob(f"{mine}.*")} <= {".db", ".db-wal", ".db-shm"}
 
 
 def test_the_databases_of_a_few_runs_stay_open(instance: dg.DagsterInstance, tmp_path: Path) -> None:

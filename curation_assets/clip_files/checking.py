@@ -46,8 +46,8 @@ def check_file(
 ) -> dict[str, Any]:
     """The columns of `clip_files`, measured on the file. Raises Mismatch where it isn't the span.
 
-    Frames are counted, and their times read, from the packets. Decoded are those that the last frame may be made from,
-    which is about half; nothing refers to the others.
+    Frames are counted, and their times read, from the packets, each of which has to be whole. Decoded are the first
+    frame, and of the last group of pictures those that the last frame may be made from, which is about half of it.
     """
     width, height = file_size_px(source, settings)
     stamps = timestamps(clip)
@@ -94,16 +94,25 @@ def _read_back(
     """The timestamps of all frames, rising, and the frames at 0 and at `last_pts`."""
     context = video.codec_context
     context.thread_count = 1
-    found: list[int] = []
+    packets = [(packet.pts, packet) for packet in container.demux(video) if packet.pts is not None]
+    if not all(_is_whole(bytes(packet)) for _, packet in packets):
+        raise Mismatch("it is damaged")
+    keyframe = max(k for k, (pts, packet) in enumerate(packets) if packet.is_keyframe and pts <= last_pts)
     ends: dict[int, av.VideoFrame] = {}
-    for packet in container.demux(video):
-        if packet.pts is not None:
-            found.append(packet.pts)
-            context.skip_frame = "DEFAULT" if packet.pts == last_pts else "NONREF"
+    for pts, packet in (*packets[:1], *packets[max(1, keyframe) :], (None, None)):
+        context.skip_frame = "DEFAULT" if pts == last_pts else "NONREF"
         for frame in context.decode(packet):
             if frame.pts is not None and frame.pts in (0, last_pts):
                 ends[frame.pts] = frame
-    return sorted(found), ends
+    return sorted(pts for pts, _ in packets), ends
+
+
+def _is_whole(packet: bytes) -> bool:
+    """Whether the units of H.264 or HEVC fill it, as MP4 stores them: each after its length in four bytes."""
+    at = 0
+    while at < len(packet) and (length := int.from_bytes(packet[at : at + 4])):
+        at += 4 + length
+    return at == len(packet)
 
 
 def _decoded(clip: Mapping[str, Any], source: VideoSource) -> tuple[RGB, RGB]:

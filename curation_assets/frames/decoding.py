@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from curation_assets.frames.motion_engines import MotionEngine, Picture
 from curation_assets.settings import Frames
 from resources.errors import InputError
-from resources.media import Frame, VideoSource, read_frames, require_counted
+from resources.media import Frame, VideoSource, read_clip, read_frames
 from resources.pictures import pack_pictures
 from resources.sampling import sampled_indices
+from resources.timestamps import frame_timestamps
 
 _DECIMALS = 5  # EasyAnimate's
 
@@ -25,13 +26,11 @@ class DecodedClip:
 
     `pictures` is the zip of the stored frames, `frames_row` its columns of `frames` (None when not asked
     for). `motion` holds each engine's columns of `motion_scores`, or why that engine has none.
-    `decoded_frames` are those of the span.
     """
 
     pictures: bytes | None
     frames_row: dict[str, Any] | None
     motion: dict[str, dict[str, Any] | InputError]
-    decoded_frames: int
 
 
 class _MotionMeter:
@@ -40,18 +39,18 @@ class _MotionMeter:
     def __init__(self, name: str, engine: MotionEngine, pairs: list[tuple[int, int]]) -> None:
         self._name = name
         self._engine = engine
-        self._pairs = pairs
+        self.pairs = pairs
         self._scores: list[float] = []
         self._first: tuple[Picture, float] | None = None
 
     def see(self, index: int, frame: Frame, time_s: float) -> None:
-        if len(self._scores) == len(self._pairs) or index not in self._pairs[len(self._scores)]:
+        if len(self._scores) == len(self.pairs) or index not in self.pairs[len(self._scores)]:
             return
         picture = self._engine.picture(frame)
         if self._first is not None:
             before, before_s = self._first
             self._scores.append(self._engine.score(before, picture, time_s - before_s))
-        goes_on = len(self._scores) < len(self._pairs) and index == self._pairs[len(self._scores)][0]
+        goes_on = len(self._scores) < len(self.pairs) and index == self.pairs[len(self._scores)][0]
         self._first = (picture, time_s) if goes_on else None
 
     def row(self) -> dict[str, Any]:
@@ -67,7 +66,7 @@ class _MotionMeter:
             "motion_max": _rounded(max(scores)),
             "motion_p90": _rounded(np.percentile(scores, 90)),
             "pair_scores": [_rounded(score) for score in scores],
-            "pair_frames": [list(pair) for pair in self._pairs],
+            "pair_frames": [list(pair) for pair in self.pairs],
         }
 
 
@@ -106,12 +105,13 @@ class ClipDecoding:
         self._stored_indices = [0] if source.is_image else sampled_indices("stored", count)
         self._pictures: dict[int, NDArray[np.uint8]] = {}
         self._times_s: dict[int, float] = {}
-        self._seen = 0
+        paired = (index for meter in self._meters.values() for pair in meter.pairs for index in pair)
+        self.looked_at = {0, count - 1, *self._stored_indices, *paired}  # the others make no difference
+        self._missing = set(self.looked_at)
 
-    def see(self, frame: Frame) -> None:
-        """The next frame of the span."""
-        index = self._seen
-        self._seen += 1
+    def see(self, index: int, frame: Frame) -> None:
+        """A frame of the span, not before those in front of it."""
+        self._missing.discard(index)
         time_s = float((frame.pts - self.clip["start_pts"]) * self._source.time_base)
         if self._frames and index in self._stored_indices:
             self._pictures[index] = frame.rgb(*frame.size_within(self._frames.longest_side_px))
@@ -123,11 +123,12 @@ class ClipDecoding:
                 self._unmeasured[name] = failure
 
     def made(self) -> DecodedClip:
-        """What the frames gave. Raises InputError when there weren't `frame_count` of them."""
-        require_counted(self._source, self.clip, self._seen)
+        """What the frames gave. Raises InputError when some that are looked at weren't seen."""
+        if self._missing:
+            raise InputError(f"{self._source.uri}: frames {sorted(self._missing)} of a clip are missing")
         motion_rows = {name: self._unmeasured.get(name) or self._meters[name].row() for name in self._motion}
         if self._frames is None:
-            return DecodedClip(None, None, motion_rows, self._seen)
+            return DecodedClip(None, None, motion_rows)
         packed = pack_pictures([self._pictures[index] for index in self._stored_indices], self._frames.jpeg_quality)
         height, width, _ = self._pictures[0].shape
         self._pictures.clear()  # while the rest of a run is decoded
@@ -138,7 +139,7 @@ class ClipDecoding:
             "height": height,
             "frames_sha256": hashlib.sha256(packed).hexdigest(),
         }
-        return DecodedClip(packed, frames_row, motion_rows, self._seen)
+        return DecodedClip(packed, frames_row, motion_rows)
 
 
 def decode_clip(
@@ -153,24 +154,36 @@ def decode_clip(
     Raises InputError when the span doesn't hold the clip's frames: the file changed or is damaged.
     """
     decoding = ClipDecoding(clip, source, frames=frames, motion=motion)
-    for frame in read_frames(source, clip["start_pts"], clip["end_pts"]):
-        decoding.see(frame)
+    for index, frame in enumerate(read_clip(source, clip)):
+        decoding.see(index, frame)
     return decoding.made()
 
 
 def decode_in_one_pass(source: VideoSource, clips: Sequence[ClipDecoding]) -> list[DecodedClip]:
     """What `decode_clip` gives for each of the clips, which follow each other in time, from one decode of all.
 
-    Raises InputError where they have to be decoded one by one: frames are missing, or anything in the span is damaged.
-    What a decoder makes of damage depends on where it began.
+    Frames that neither a clip nor another frame needs aren't decoded, only counted.
+
+    Raises InputError where clips have to be decoded one by one: a frame is missing or was added, or anything is
+    damaged. What a decoder makes of damage depends on where it began.
     """
+    index_of: dict[int, int] = {}
+    passed_over: set[int] = set()
+    for clip in clips:
+        stamps = frame_timestamps(clip.clip)
+        index_of |= {pts: index for index, pts in enumerate(stamps)}
+        passed_over |= {pts for index, pts in enumerate(stamps) if index not in clip.looked_at}
     made: list[DecodedClip] = []
     waiting = deque(clips)
-    for frame in read_frames(source, clips[0].clip["start_pts"], clips[-1].clip["end_pts"]):
-        if frame.after_damage:
-            raise InputError(f"{source.uri}: damaged; the clips must be decoded one by one")
+    for frame in read_frames(source, clips[0].clip["start_pts"], clips[-1].clip["end_pts"], passed_over=passed_over):
         while frame.pts >= waiting[0].clip["end_pts"]:
             made.append(waiting.popleft().made())
-        if frame.pts >= waiting[0].clip["start_pts"]:
-            waiting[0].see(frame)
-    return [*made, *(clip.made() for clip in waiting)]
+        is_in_clip = frame.pts >= waiting[0].clip["start_pts"]
+        if frame.after_damage or (is_in_clip and frame.pts not in index_of):
+            raise InputError(f"{source.uri}: damaged or changed; the clips must be decoded one by one")
+        if is_in_clip:
+            waiting[0].see(index_of[frame.pts], frame)
+    made += [clip.made() for clip in waiting]
+    if passed_over:
+        raise InputError(f"{source.uri}: {len(passed_over)} frames are missing; the clips must be decoded one by one")
+    return made

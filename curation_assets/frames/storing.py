@@ -43,7 +43,7 @@ class ClipSampler:
         """
         source = VideoSource.from_row(tasks[0].clip)
         together: Sequence[DecodedClip | None] = [None] * len(tasks)
-        if len(tasks) > 1:
+        if not source.is_image:
             with suppress(InputError, TransientError):
                 clips = [ClipDecoding(task.clip, source, **self._wanted(task)) for task in tasks]
                 together = decode_in_one_pass(source, clips)

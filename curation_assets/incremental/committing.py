@@ -54,7 +54,7 @@ def commit(plan: Plan, shard: str, context: Context, finished: Results, started:
     report.rows = after.height
     report.removed = _removed(plan.before, after, stage.table)
     report.data_version = data_version(after, stage.table)
-    if _are_equal(after, _sorted(plan.before, stage.table)):
+    if _is_as_before(after, plan):
         report.version = plan.handle.version()
     else:
         note = {
@@ -78,9 +78,11 @@ def _results(plan: Plan, finished: Results) -> Iterator[list[Row]]:
                 yield rows
 
 
-def _are_equal(after: pl.DataFrame, before: pl.DataFrame) -> bool:
+def _is_as_before(after: pl.DataFrame, plan: Plan) -> bool:
     """Rows made anew differ in their time, which takes far less to compare than all columns."""
-    return after["computed_at"].equals(before["computed_at"]) and after.equals(before)
+    table = plan.stage.table
+    times = _sorted(plan.before, table)["computed_at"]
+    return after["computed_at"].equals(times) and after.equals(_sorted(plan.whole_before(), table))
 
 
 def _count(report: Report, plan: Plan, made: pl.DataFrame) -> None:

@@ -1,6 +1,7 @@
 """Which rows of a shard stand and which are to be computed."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -21,6 +22,7 @@ _BLOCKED, _ROW, _STANDS = "_blocked", "_row", "_stands"
 class Plan:
     """One table's side of a refresh. `keys` are its inputs; each is blocked, has standing rows, or is pending.
 
+    `before` has of the rows in the table what tells whether they stand, `whole_before()` reads the rest of them.
     `kept` are rows that stay whatever becomes of their unit. `ready` are those of pending keys that need no computing:
     from staging, or computed before a conflict.
     """
@@ -28,6 +30,7 @@ class Plan:
     stage: Stage
     handle: DeltaTable
     before: pl.DataFrame
+    whole_before: Callable[[], pl.DataFrame]
     units: pl.DataFrame
     keys: pl.DataFrame
     kept: pl.DataFrame
@@ -61,10 +64,10 @@ def planned(stage: Stage, shard: str, context: Context, staging: Staging) -> Pla
         for name, columns in stage.reads.items()
     }
     handle = store.open(stage.table.name, stage.table.schema)
-    before = store.read(handle, list(stage.table.schema), shard)
+    before = store.read(handle, _telling(stage), shard)
     sizes = cache(context.files.sizes)  # a listing of a folder instead of a request for each row
 
-    units = stage.units(upstream).unique(stage.unit, keep="last").sort(stage.unit)
+    units = _one_a_unit(stage.units(upstream), stage.unit)
     is_wanted = pl.col("wanted").fill_null(True) if "wanted" in units.columns else pl.lit(True)
     wanted = units.filter(is_wanted)
     keys = stage.fingerprints(wanted).join(_blocked(wanted, stage), on=UNIT, how="left", maintain_order="left")
@@ -77,13 +80,20 @@ def planned(stage: Stage, shard: str, context: Context, staging: Staging) -> Pla
     blocked, left = keys.filter(pl.col(_BLOCKED).is_not_null()), keys.filter(pl.col(_BLOCKED).is_null())
     unwanted = units.filter(~is_wanted).select(pl.col(stage.unit).alias(UNIT))
 
+    @cache
+    def whole_before() -> pl.DataFrame:
+        rest = [name for name in stage.table.schema if name not in before.columns]
+        return before.hstack(store.read(handle, rest, shard)).select(list(stage.table.schema))
+
     def rows_of(names: pl.DataFrame, by: list[str]) -> pl.DataFrame:
-        return _gathered(before, rows.join(names.select(by), on=by, how="semi", maintain_order="left")[_ROW])
+        places = rows.join(names.select(by), on=by, how="semi", maintain_order="left")[_ROW]
+        return _gathered(whole_before(), places) if len(places) else stage.table.schema.to_frame()
 
     plan = Plan(
         stage,
         handle,
         before,
+        whole_before,
         units,
         keys,
         kept=pl.concat([rows_of(unwanted, [UNIT]), rows_of(kept, KEY)]),
@@ -95,6 +105,19 @@ def planned(stage: Stage, shard: str, context: Context, staging: Staging) -> Pla
     )
     plan.take(staging.rows(stage, sizes))
     return plan
+
+
+def _one_a_unit(units: pl.DataFrame, unit: str) -> pl.DataFrame:
+    """The last row of each unit, in the units' order, in which they mostly are."""
+    names = units[unit]
+    is_ascending = (names.slice(1) > names.head(-1)).all(ignore_nulls=False)
+    return units if is_ascending else units.unique(unit, keep="last").sort(unit)
+
+
+def _telling(stage: Stage) -> list[str]:
+    """The columns that tell whether rows stand or changed; where none stands the others, most bytes, aren't read."""
+    of_all = ("input_fingerprint", "error", "error_kind", "computed_at")
+    return list(dict.fromkeys([stage.unit, *stage.table.key, *(stage.file or ()), *of_all]))
 
 
 def _told(rows: pl.DataFrame, stage: Stage) -> pl.DataFrame:

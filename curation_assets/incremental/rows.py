@@ -28,7 +28,7 @@ def finished_rows(
 def complete(stage: Stage, shard: str, key: Key, columns: Row, fingerprint: str, context: Context) -> Row:
     """A row with every column of the table; those that are carried come with the commit."""
     _require_known(stage, columns)
-    row: Row = dict.fromkeys(stage.table.schema)
+    row: Row = dict.fromkeys(stage.table.columns)
     if "engine" in row and key[1]:
         row["engine"] = key[1]
     row |= columns
@@ -56,5 +56,5 @@ def complete_all(stage: Stage, shard: str, rows: pl.DataFrame, keys: pl.DataFram
 
 
 def _require_known(stage: Stage, columns: Iterable[str]) -> None:
-    if unknown := set(columns) - set(stage.table.schema):
+    if unknown := set(columns) - stage.table.columns.keys():
         raise ValueError(f"{stage.table.name}: a row has columns that the table lacks: {sorted(unknown)}")

@@ -42,8 +42,8 @@ def technical_row(pictures: Sequence[Picture], settings: Technical, engine: str)
     content = content_rectangle(pictures)
     border = border_share(content, pictures[0])
     lumas = [luma(picture) for picture in pictures]
-    black = [float((plane < BLACK_BELOW).mean()) for plane in lumas]
-    white = [float((plane > WHITE_ABOVE).mean()) for plane in lumas]
+    black = [float(np.count_nonzero(plane < BLACK_BELOW) / plane.size) for plane in lumas]
+    white = [float(np.count_nonzero(plane > WHITE_ABOVE) / plane.size) for plane in lumas]
     shares = {
         "black_share": float(np.mean(black)),
         "white_share": float(np.mean(white)),
@@ -54,7 +54,7 @@ def technical_row(pictures: Sequence[Picture], settings: Technical, engine: str)
     measures = {
         "technical_score": 1.0 - max(shares.values()),
         "sharpness": float(np.median([sharpness(plane, content) for plane in lumas])),
-        "luma": float(np.mean([plane.mean() for plane in lumas])),
+        "luma": float(np.mean([cv2.sumElems(plane)[0] / plane.size for plane in lumas])),
         **shares,
         "colour": float(np.mean([colour(picture) for picture in pictures])),
     }
@@ -87,7 +87,8 @@ def sharpness(plane: Picture, content: tuple[slice, slice]) -> float:
     if not inside.size:
         return 0.0
     shrunk = _shrink(inside, MEASURED_SIDE_PX / max(plane.shape))
-    return float(cv2.Laplacian(shrunk, cv2.CV_64F).var())
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(shrunk, cv2.CV_16S))  # which holds every value there can be
+    return float(deviation.item()) ** 2
 
 
 def colour(picture: Picture) -> float:

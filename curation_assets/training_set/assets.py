@@ -10,7 +10,7 @@ import polars as pl
 
 from curation_assets.engines import identity
 from curation_assets.incremental.stage import Stage
-from curation_assets.incremental.work import Done, Work
+from curation_assets.incremental.work import Pending
 from curation_assets.orchestration.checks import nothing_lost_result, sound_result, whole_table_specs
 from curation_assets.orchestration.stage_asset import (
     OWNERS,
@@ -25,7 +25,7 @@ from curation_assets.rules import release_rules
 from curation_assets.settings import Settings, Trainer, declared
 from curation_assets.tables import GAP, TRAINING_MANIFEST, TRAINING_SET, Row
 from curation_assets.tools import Tools
-from curation_assets.training_set.manifest import manifest_row
+from curation_assets.training_set.manifest import manifest_rows
 from curation_assets.training_set.release import Release, make_release
 from curation_assets.units import Frames
 from curation_assets.upkeep.releases import TablesAt, find_release, release_before, versions_of
@@ -76,11 +76,10 @@ def _training_manifest(settings: Settings) -> StageAsset:
     needs = [partial(token_counter, settings.training_set.trainer.tokenizer)]
 
     @stage_asset(stage, settings, group=GROUP, kinds={"polars"}, needs=needs)
-    def training_manifest(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
+    def training_manifest(work: Pending, tools: Tools) -> Iterable[pl.DataFrame]:
         """The samples of a shard: selected, captioned, encoded, and their source still there."""
         trainer = tools.settings.training_set.trainer
-        count_tokens = token_counter(trainer.tokenizer)
-        return tools.rows_here(lambda sample: manifest_row(sample, trainer, count_tokens), work)
+        yield manifest_rows(work.columns, trainer, token_counter(trainer.tokenizer))
 
     return training_manifest
 

@@ -1,26 +1,23 @@
-"""A training sample and what its trainer would stumble over."""
+"""Training samples and what their trainer would stumble over."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
-from curation_assets.media_types import media_type
+import polars as pl
+
+from curation_assets.media_types import IS_IMAGE
 from curation_assets.settings import Trainer
 from curation_assets.tables import TRAINING_MANIFEST
 
-_COMPUTED = {"type", "caption_tokens", "warnings"}
 
-
-def manifest_row(unit: Mapping[str, Any], trainer: Trainer, count_tokens: Callable[[str], int]) -> dict[str, Any]:
-    """A row of `training_manifest`; `unit` holds its columns but type, caption_tokens and warnings."""
-    tokens = count_tokens(unit["text"])
-    copied = {name: unit[name] for name in TRAINING_MANIFEST.stage_columns if name not in _COMPUTED}
-    return {
-        **copied,
-        "type": media_type(unit["clip_id"]),
-        "caption_tokens": tokens,
-        "warnings": _warnings(unit, tokens, trainer),
-    }
+def manifest_rows(samples: pl.DataFrame, trainer: Trainer, count_tokens: Callable[[str], int]) -> pl.DataFrame:
+    """Rows of `training_manifest`; `samples` has its columns but type, caption_tokens and warnings."""
+    tokens = pl.Series([count_tokens(text) for text in samples["text"]], dtype=pl.Int64)
+    return samples.with_columns(
+        type=pl.when(IS_IMAGE).then(pl.lit("image")).otherwise(pl.lit("video")),
+        caption_tokens=tokens,
+        warnings=pl.concat_list(_too_short(trainer), _too_long(tokens, trainer)).list.drop_nulls(),
+    ).select(list(TRAINING_MANIFEST.stage_columns))
 
 
 def frames_needed(trainer: Trainer) -> int:
@@ -32,12 +29,13 @@ def frames_needed(trainer: Trainer) -> int:
     return math.ceil(trainer.stride * trainer.frame_count * 10 / 8)
 
 
-def _warnings(unit: Mapping[str, Any], tokens: int, trainer: Trainer) -> list[str]:
-    warnings = []
-    frame_count = unit["frame_count"]
-    if media_type(unit["clip_id"]) == "video" and frame_count < frames_needed(trainer):
-        warnings.append(f"trainer needs {frames_needed(trainer)} frames, has {frame_count}")
-    if tokens > trainer.max_caption_tokens:
-        about = "" if trainer.tokenizer else "about "
-        warnings.append(f"trainer keeps {trainer.max_caption_tokens} tokens, caption has {about}{tokens}")
-    return warnings
+def _too_short(trainer: Trainer) -> pl.Expr:
+    needed, frames = frames_needed(trainer), pl.col("frame_count")
+    warning = pl.format(f"trainer needs {needed} frames, has {{}}", frames)
+    return pl.when(~IS_IMAGE & (frames < needed)).then(warning)
+
+
+def _too_long(tokens: pl.Series, trainer: Trainer) -> pl.Expr:
+    about = "" if trainer.tokenizer else "about "
+    warning = pl.format(f"trainer keeps {trainer.max_caption_tokens} tokens, caption has {about}{{}}", tokens)
+    return pl.when(tokens > trainer.max_caption_tokens).then(warning)

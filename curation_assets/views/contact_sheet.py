@@ -117,9 +117,11 @@ def nearness(scores: pl.DataFrame) -> pl.DataFrame:
 
 
 def _at_a_border(near: pl.DataFrame, count: int) -> list[Seen]:
+    distance = pl.col("slack").abs()
+    of_a_clip = near["filter"].n_unique() * near["engine"].n_unique()  # rows at most
     nearest = (
-        near.filter(pl.col("slack").is_not_null())
-        .sort(pl.col("slack").abs(), "clip_id")
+        near.filter(distance <= distance.bottom_k(count * of_a_clip).max())  # to sort all would take long
+        .sort(distance, "clip_id")
         .unique("clip_id", keep="first", maintain_order=True)
         .head(count)
     )

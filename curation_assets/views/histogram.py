@@ -1,8 +1,8 @@
 """How scores are spread and where their bounds cut them off, as one SVG."""
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Sequence
+from xml.sax.saxutils import escape
 
 import numpy as np
 import polars as pl
@@ -12,15 +12,13 @@ from curation_assets.filters import Filter
 
 BINS = 32
 PANELS_A_ROW = 3
-WIDTH_PX, HEIGHT_PX = 420, 130
+WIDTH_PX, NARROW_PX, HEIGHT_PX = 420, 240, 130  # of the bars' area in a picture of one panel, and of several
+LEFT_PX, ABOVE_PX, BELOW_PX, BETWEEN_PX = 48, 68, 44, 24  # figures, words and ground around it
 PASSES, DROPPED = "#5b6ee1", "#c98a3b"
 INK = "#767b87"  # as legible on white as on black: 4.2 and 5.0 to 1
 BOUND = "#d64545"
 FAR = 3.0  # interquartile ranges from the quartiles: Tukey's outer fences
 ROOM = 0.04  # of the axis beyond a bound, so that what it drops has a bar at its other side
-_OF_LIVE_VIEWS = re.compile(r' (?:class|role|aria-\w+|pointer-events)="[^"]*"| opacity="1"')  # half of the bytes
-
-Spec = dict[str, Any]
 
 
 def histogram(scores: pl.DataFrame, filters: Sequence[Filter]) -> str | None:
@@ -28,80 +26,90 @@ def histogram(scores: pl.DataFrame, filters: Sequence[Filter]) -> str | None:
 
     A bar's parts are exact: a bound inside a bin parts the clips that pass from those that don't.
     """
-    import vl_convert
-
     of = scores.partition_by("filter", "engine", as_dict=True)
     shown = [(f, of[f.key]) for f in filters if f.key in of and of[f.key]["value"].count()]
     if not shown:
         return None
-    narrow = len(shown) > 1
-    spec = {
-        "background": None,
-        "concat": [_panel(filter_, group, narrow) for filter_, group in shown],
-        "columns": min(len(shown), PANELS_A_ROW),
-        "config": _CONFIG,
-    }
-    return _OF_LIVE_VIEWS.sub("", vl_convert.vegalite_to_svg(spec))
+    width = WIDTH_PX if len(shown) == 1 else NARROW_PX
+    across, down = LEFT_PX + width + BETWEEN_PX, ABOVE_PX + HEIGHT_PX + BELOW_PX
+    columns = min(len(shown), PANELS_A_ROW)
+    bottom = -(-len(shown) // columns) * down
+    places = ((LEFT_PX + k % columns * across, ABOVE_PX + k // columns * down) for k in range(len(shown)))
+    panels = [
+        f'<g transform="translate({x},{y})">{"".join(_panel(filter_, group, width))}</g>'
+        for (x, y), (filter_, group) in zip(places, shown, strict=True)
+    ]
+    legend = [
+        _text(LEFT_PX, bottom + 9, "clips:"),
+        *_legend(LEFT_PX + 40, bottom, "passes", PASSES),
+        *_legend(LEFT_PX + 110, bottom, "dropped", DROPPED),
+    ]
+    size = f'width="{columns * across}" height="{bottom + 20}"'
+    style = f'font-family="sans-serif" font-size="11" fill="{INK}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>{"".join([*panels, *legend])}</svg>'
 
 
-_CONFIG: Spec = {
-    "aria": False,  # the picture is one element of the page, and its alternative text says what it shows
-    "font": "sans-serif",
-    "view": {"stroke": None},
-    "axis": {"labelColor": INK, "titleColor": INK, "domainColor": INK, "tickColor": INK, "grid": False},
-    "title": {"color": INK, "subtitleColor": INK, "anchor": "start", "offset": 16, "subtitleFontSize": 11},
-    "legend": {"labelColor": INK, "orient": "bottom", "title": None},
-    "range": {"category": [PASSES, DROPPED]},
-}
+def _legend(x: int, y: int, name: str, colour: str) -> tuple[str, str]:
+    return f'<rect x="{x}" y="{y}" width="10" height="10" fill="{colour}"/>', _text(x + 14, y + 9, name)
 
 
-def _panel(filter_: Filter, group: pl.DataFrame, narrow: bool) -> Spec:
+def _panel(filter_: Filter, group: pl.DataFrame, width: int) -> list[str]:
+    """Elements, with 0, 0 at the upper left corner of the bars' area."""
     scored = group.filter(pl.col("value").is_not_null())
     values, passed = scored["value"].to_numpy(), scored["passed"].to_numpy()
     bounds = filter_.bound.model_dump(include={"min", "max"}, exclude_none=True)
     first, last = _span(values, list(bounds.values()))
-    edges = np.linspace(first, last, BINS + 1)
-    outside = int(((values < first) | (values > last)).sum())
-    return {
-        "width": WIDTH_PX // 2 if narrow else WIDTH_PX,
-        "height": HEIGHT_PX,
-        "title": {"text": f"{filter_.name}, {filter_.engine}", "subtitle": _summary(group, outside)},
-        "layer": [_bars(edges, values, passed, filter_.unit), *_rules(bounds)],
-    }
+    within = np.clip(values, first, last)
+    passes, dropped = (np.histogram(within[those], BINS, (first, last))[0] for those in (passed, ~passed))
+    highest = int((passes + dropped).max())
+    outside = int((within != values).sum())
 
+    def x(value: float) -> float:
+        return (value - first) / (last - first) * width
 
-def _bars(edges: NDArray[np.float64], values: NDArray[np.float64], passed: NDArray[np.bool_], unit: str) -> Spec:
-    within = np.clip(values, edges[0], edges[-1])
-    counts = {"passes": np.histogram(within[passed], edges)[0], "dropped": np.histogram(within[~passed], edges)[0]}
-    bars = [
-        {"from": float(edges[k]), "to": float(edges[k + 1]), "clips": int(count), "is": name}
-        for name, of_bins in counts.items()
-        for k, count in enumerate(of_bins)
-        if count
+    def y(count: float) -> float:
+        return HEIGHT_PX * (1 - count / highest)
+
+    drawn = [
+        _text(0, -52, f"{filter_.name}, {filter_.engine}", weight="bold"),
+        _text(0, -36, _summary(group)),
+        _text(0, -22, f"{outside} beyond the axis, in the bar at its end" if outside else ""),
+        _bars(passes, np.zeros_like(passes), highest, width, PASSES),
+        _bars(dropped, passes, highest, width, DROPPED),
+        f'<path d="M0,0V{HEIGHT_PX}H{width}" fill="none" stroke="{INK}"/>',
+        *(_text(x(tick), HEIGHT_PX + 14, f"{tick:g}", anchor="middle") for tick in _ticks(first, last)),
+        *(_text(-5, y(tick) + 4, f"{tick:g}", anchor="end") for tick in _ticks(0, highest, least_step=1)),
+        _text(width / 2, HEIGHT_PX + 30, filter_.unit, anchor="middle", weight="bold"),
     ]
-    axis = {"title": unit or None, "tickCount": 4}
-    return {
-        "data": {"values": bars},
-        "mark": {"type": "bar", "binSpacing": 1},
-        "encoding": {
-            "x": {"field": "from", "type": "quantitative", "bin": "binned", "axis": axis},
-            "x2": {"field": "to"},
-            "y": {"field": "clips", "type": "quantitative", "axis": {"tickCount": 3, "tickMinStep": 1}},
-            "color": {"field": "is", "type": "nominal", "scale": {"domain": ["passes", "dropped"]}},
-        },
-    }
+    for name, bound in bounds.items():
+        line = f'<path d="M{x(bound):.1f},0v{HEIGHT_PX}" stroke="{BOUND}" stroke-dasharray="4,2"/>'
+        drawn += [line, _text(x(bound), -6, f"{name} {bound:g}", anchor="middle", fill=BOUND)]
+    return drawn
 
 
-def _rules(bounds: Mapping[str, float]) -> list[Spec]:
-    """A line a bound, with its figure above."""
-    if not bounds:
-        return []
-    shared = {
-        "data": {"values": [{"at": bound, "says": f"{name} {bound:g}"} for name, bound in bounds.items()]},
-        "encoding": {"x": {"field": "at", "type": "quantitative"}, "text": {"field": "says"}},
-    }
-    line = {"type": "rule", "color": BOUND, "strokeDash": [4, 2]}
-    return [{**shared, "mark": mark} for mark in (line, {"type": "text", "color": BOUND, "y": -9, "fontSize": 10})]
+def _text(x: float, y: float, words: str, anchor: str = "", weight: str = "", fill: str = "") -> str:
+    chosen = {"text-anchor": anchor, "font-weight": weight, "fill": fill}
+    style = "".join(f' {name}="{value}"' for name, value in chosen.items() if value)
+    return f'<text x="{x:.1f}" y="{y:.1f}"{style}>{escape(words)}</text>' if words else ""
+
+
+def _bars(counts: NDArray[np.int64], below: NDArray[np.int64], highest: int, width: int, colour: str) -> str:
+    """One path: a bar a bin on top of those `below`, a pixel apart."""
+    across, up = width / BINS, HEIGHT_PX / highest
+    path = "".join(
+        f"M{k * across:.1f},{HEIGHT_PX - under * up:.1f}h{across - 1:.1f}v{-count * up:.1f}h{1 - across:.1f}z"
+        for k, (count, under) in enumerate(zip(counts, below, strict=True))
+        if count
+    )
+    return f'<path d="{path}" fill="{colour}"/>'
+
+
+def _ticks(first: float, last: float, least_step: float = 0) -> list[float]:
+    """Round figures, three to six."""
+    rough = (last - first) / 4
+    magnitude = 10.0 ** math.floor(math.log10(rough))
+    step = max(least_step, magnitude * next(factor for factor in (5, 2, 1) if factor * magnitude <= rough))
+    return [k * step for k in range(math.ceil(first / step), math.floor(last / step) + 1)]
 
 
 def _span(values: NDArray[np.float64], bounds: Sequence[float]) -> tuple[float, float]:
@@ -112,16 +120,13 @@ def _span(values: NDArray[np.float64], bounds: Sequence[float]) -> tuple[float, 
     ends = [float(near.min()), float(near.max()), *bounds]
     first, last = min(ends), max(ends)
     if first == last:
-        return first - 0.5, last + 0.5
+        half = max(0.5, abs(first) / 100)  # beside which a large figure's neighbours are told apart
+        return first - half, last + half
     room = ROOM * (last - first)
     return first - room * (first in bounds), last + room * (last in bounds)
 
 
-def _summary(group: pl.DataFrame, outside: int) -> str:
-    counts = {
-        "pass": int(group["passed"].sum()),
-        "dropped": int((~group["passed"] & group["value"].is_not_null()).sum()),
-        "not scored": group["value"].null_count(),
-        "beyond the axis, in the bar at its end": outside,
-    }
-    return ", ".join(f"{count} {what}" for what, count in counts.items() if count or what in ("pass", "dropped"))
+def _summary(group: pl.DataFrame) -> str:
+    scored, passed = group["value"].is_not_null(), group["passed"]
+    counts = {"pass": passed.sum(), "dropped": (~passed & scored).sum(), "not scored": (~scored).sum()}
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count or what != "not scored")

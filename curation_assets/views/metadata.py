@@ -6,7 +6,6 @@ Schema, lineage and code are the definition's (`views.definition`) and not repea
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -118,11 +117,12 @@ class Refreshed:
         """Clips or spans that stay, and the dropped ones by rule; a clip counts once for each of its filters."""
         sound = self._rows.filter(pl.col("error").is_null())
         if self.table.name == CLIPS.name:
-            spans = sound["dropped"]
-            return {"clips": spans.null_count(), **_dropped(DROP_RULES, [[why] for why in spans.drop_nulls()])}
+            spans = sound.select("clip_id", why="dropped")
+            return {"clips": spans["why"].null_count(), **_dropped(DROP_RULES, spans)}
         if self.table.name in DECISIONS:
             rules = [*DECISIONS[self.table.name][1], *(filter_.name for filter_ in self._filters)]
-            return {"selected": int(sound["selected"].sum()), **_dropped(rules, sound["reasons"].to_list())}
+            reasons = sound.select("clip_id", why="reasons").explode("why", empty_as_null=False)
+            return {"selected": int(sound["selected"].sum()), **_dropped(rules, reasons)}
         return {}
 
     def _pictures(self, before: dg.AssetMaterialization | None) -> Values:
@@ -165,9 +165,12 @@ class Refreshed:
         return scores_of(rows, self._filters)
 
 
-def _dropped(rules: Sequence[str], reasons: Sequence[Sequence[str]]) -> dict[str, int]:
-    found = Counter(name for of_one in reasons for name in {reason.partition(":")[0] for reason in of_one})
-    return {f"dropped: {rule}": found[rule] for rule in dict.fromkeys([*rules, *found])}
+def _dropped(rules: Sequence[str], reasons: pl.DataFrame) -> dict[str, int]:
+    """How many clips each rule dropped, `why` being "<rule>: <the rest>"."""
+    rule = pl.col("why").str.extract("^([^:]*)").alias("rule")
+    dropped = reasons.drop_nulls("why").select("clip_id", rule).unique()
+    found = dict(dropped.group_by("rule").len().sort("rule").iter_rows())
+    return {f"dropped: {rule}": found.get(rule, 0) for rule in dict.fromkeys([*rules, *found])}
 
 
 def stored_pictures(store: DeltaStore, files: Files, shard: str) -> Picture:

@@ -3,9 +3,12 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from curation_assets.captions.rewriting import (
     KEY,
@@ -52,6 +55,20 @@ def test_the_packaged_model_rewrites_captions_without_adding_anything(
     assert "cheetah" in rows["c1"]["caption"]
     assert "second" not in rows["c1"]["caption"]
     assert rewrite({"c1": CAPTIONS["c1"]}, embedded_llm, sentences, EMBEDDED)["c1"]["caption"] == rows["c1"]["caption"]
+
+
+def test_while_an_answer_is_compared_with_its_caption_others_are_asked_for(sentences: SentenceEncoder) -> None:
+    together = Barrier(2)
+
+    class Waiting:
+        def encode(self, texts: list[str]) -> NDArray[np.float32]:
+            together.wait(timeout=30)
+            return sentences.encode(texts)
+
+    answer = json.dumps({KEY: CAPTIONS["c1"]})
+    with stand_in_server(lambda _: (200, completion(answer))) as server:
+        rows = rewrite(dict.fromkeys(("c1", "c4"), CAPTIONS["c1"]), server.client(concurrency=2), Waiting(), CHAT)
+    assert [row["similarity"] for row in rows.values()] == [1.0, 1.0]
 
 
 def test_the_server_keeps_an_answer_to_its_schema(embedded_llm: ChatClient) -> None:

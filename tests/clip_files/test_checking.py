@@ -1,5 +1,6 @@
 """The check of a clip's file decodes half of it and finds what decoding all of it finds."""
 
+import av
 import numpy as np
 import pytest
 
@@ -67,3 +68,20 @@ def test_a_file_whose_end_is_damaged_is_found_out(tmp_path):
     path.write_bytes(data)
     with pytest.raises(Mismatch):
         check_file(span(video, 30, 77), video.source, SETTINGS, path, None)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_damage_before_what_is_decoded_is_found_out(codec, tmp_path):
+    video = probed(videos.bikes())
+    settings = ClipFiles(video_codec=codec, keyframe_interval=10)
+    path = tmp_path / "clip.mp4"
+    encode_clip(span(video, 30, 77), video.source, None, settings, path, LIMITS)
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    assert sum(packet.is_keyframe for packet in packets) > 3
+    data = bytearray(path.read_bytes())
+    damaged = packets[len(packets) // 2]
+    data[damaged.pos : damaged.pos + damaged.size] = bytes(damaged.size)
+    path.write_bytes(data)
+    with pytest.raises(Mismatch, match="it is damaged"):
+        check_file(span(video, 30, 77), video.source, settings, path, None)

@@ -22,6 +22,7 @@ from resources.files import Files
 from resources.media import VideoSource, read_frames
 from resources.pictures import unpack_pictures
 from resources.sampling import sampled_indices
+from resources.timestamps import Timeline, frame_timestamps
 from tests import videos
 
 BOTH = Motion(engines=("dis", "farneback"))
@@ -30,8 +31,9 @@ BOTH = Motion(engines=("dis", "farneback"))
 def _clip(source: VideoSource, first: int = 0, last: int | None = None) -> dict[str, Any]:
     """Frames first to last (not included) of a video as a clip."""
     frames = [(frame.pts, frame.duration) for frame in read_frames(source)]
-    span = frames[first:last]
-    return {"start_pts": span[0][0], "end_pts": sum(span[-1]), "frame_count": len(span)}
+    timeline = Timeline([*(pts for pts, _ in frames), sum(frames[-1])], source.time_base)
+    last = len(frames) if last is None else last
+    return {**timeline.span(first, last), "frame_count": last - first}
 
 
 def _decode(path: Path, first: int = 0, last: int | None = None, motion: Motion = BOTH) -> DecodedClip:
@@ -60,7 +62,6 @@ def test_stored_pictures_are_the_frames_they_say() -> None:
     assert row["frame_times_s"] == [index / 25 for index in row["frame_indices"]]
     assert (row["width"], row["height"]) == (640, 272)
     assert row["frames_sha256"] == hashlib.sha256(decoded.pictures).hexdigest()
-    assert decoded.decoded_frames == 61
 
 
 def test_columns_are_those_of_the_tables() -> None:
@@ -249,11 +250,10 @@ HOSTILE: dict[str, Callable[[], Path]] = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_clips_decoded_in_one_pass_are_what_they_are_alone(name: str) -> None:
     source = videos.source(HOSTILE[name]())
-    shown = [(frame.pts, frame.duration) for frame in read_frames(source)]
-    edges = [0, len(shown) // 5, len(shown) // 2, len(shown) - len(shown) // 4, len(shown)]
-    spans = [shown[first:last] for first, last in pairwise(edges)]
-    del spans[1]  # leaves a gap
-    clips = [{"start_pts": span[0][0], "end_pts": sum(span[-1]), "frame_count": len(span)} for span in spans]
+    count = _clip(source)["frame_count"]
+    edges = [0, count // 5, count // 2, count - count // 4, count]
+    clips = [_clip(source, first, last) for first, last in pairwise(edges)]
+    del clips[1]  # leaves a gap
     wanted: dict[str, Any] = {"frames": Frames(), "motion": motion_engines(Motion())}
     together = decode_in_one_pass(source, [ClipDecoding(clip, source, **wanted) for clip in clips])
     for clip, decoded in zip(clips, together, strict=True):
@@ -262,13 +262,30 @@ def test_clips_decoded_in_one_pass_are_what_they_are_alone(name: str) -> None:
         assert str(decoded.motion) == str(alone.motion)
 
 
-@pytest.mark.parametrize("name", ["damaged", "miscounted"])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_frames_that_are_passed_over_change_no_other(name: str) -> None:
+    source = videos.source(HOSTILE[name]())
+    pictures = {frame.pts: frame.rgb() for frame in read_frames(source)}
+    wanted = set(list(pictures)[::7])
+    passed_over = set(pictures) - wanted
+    seen = {frame.pts: frame.rgb() for frame in read_frames(source, passed_over=passed_over)}
+    assert wanted <= seen.keys()
+    assert all(np.array_equal(picture, pictures[pts]) for pts, picture in seen.items())
+    assert not passed_over
+    if name == "real, B-frames":
+        assert len(seen) < 0.65 * len(pictures)
+
+
+@pytest.mark.parametrize("name", ["damaged", "a frame is missing", "a frame was added"])
 def test_what_one_pass_does_not_find_whole_has_to_be_decoded_alone(name: str, tmp_path: Path) -> None:
     source = videos.source(videos.damaged() if name == "damaged" else videos.bikes())
     clips = [_clip(source, 0, 30), _clip(source, 30, 76), _clip(source, 76, 137)]
-    if name == "miscounted":
-        clips[1] |= {"frame_count": 47}
-    with pytest.raises(InputError, match=r"damaged|holds 46 frames where 47 were counted"):
+    stamps = frame_timestamps(clips[1])
+    if name == "a frame is missing":
+        clips[1] |= {"frame_count": 47, "frame_pts": [*stamps[:9], stamps[8] + 1, *stamps[9:]]}
+    if name == "a frame was added":
+        clips[1] |= {"frame_count": 45, "frame_pts": [*stamps[:9], *stamps[10:]]}
+    with pytest.raises(InputError, match="one by one"):
         decode_in_one_pass(source, [ClipDecoding(clip, source, frames=Frames(), motion={}) for clip in clips])
     row = {**probe_video(source.uri, RawVideos()), "source_uri": source.uri, "video_id": "v"}
     tasks = [ClipTask({**row, **clip}, f"{name}/{n}.zip", ()) for n, clip in enumerate(clips)]
@@ -277,4 +294,4 @@ def test_what_one_pass_does_not_find_whole_has_to_be_decoded_alone(name: str, tm
         if isinstance(outcome, SampledClip):
             alone = decode_clip(clip, source, frames=Frames(), motion={})
             assert (tmp_path / str(task.frames_path)).read_bytes() == alone.pictures
-    assert [isinstance(outcome, InputError) for outcome in outcomes] == [False, name == "miscounted", False]
+    assert [isinstance(outcome, InputError) for outcome in outcomes] == [False, name != "damaged", False]

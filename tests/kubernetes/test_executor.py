@@ -126,7 +126,8 @@ def test_the_executor_needs_a_launcher_of_pods() -> None:
         job = build_definitions(Settings(), "/home").resolve_job_def("maintenance")
         context = InitExecutorContext(InMemoryJob(job), k8s_executor, {}, instance)
         with pytest.raises(
-            dg.DagsterInvariantViolationError, match=r"name curation_assets\.kubernetes\.ShardRunLauncher"
+            dg.DagsterInvariantViolationError,
+            match=r"name curation_assets\.orchestration\.kubernetes\.ShardRunLauncher",
         ):
             k8s_executor.executor_creation_fn(context)
 

@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 
 import curation_assets
-from curation_assets import open_tables, querying
+from curation_assets import open_tables
+from curation_assets.inspection import querying
 from curation_assets.tables import MOTION_SCORES, TABLES
 from resources.delta_store import DeltaStore
 from resources.errors import InputError

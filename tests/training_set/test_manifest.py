@@ -3,9 +3,10 @@ import pytest
 
 from curation_assets.settings import Trainer
 from curation_assets.tables import TRAINING_MANIFEST
-from curation_assets.training_set.manifest import frames_needed, manifest_row
+from curation_assets.training_set.manifest import frames_needed, manifest_rows
 from resources.tokens import estimated_tokens
 
+SCHEMA = {name: column.dtype for name, column in TRAINING_MANIFEST.stage_columns.items()}
 UNIT = {
     **dict.fromkeys(TRAINING_MANIFEST.stage_columns),
     "clip_id": "v-00000000-00003000",
@@ -14,12 +15,16 @@ UNIT = {
 }
 
 
+def rows_of(*units):
+    samples = pl.DataFrame(units, SCHEMA).drop("type", "caption_tokens", "warnings")
+    return manifest_rows(samples, Trainer(), estimated_tokens)
+
+
 def test_a_row_fits_its_table_and_keeps_what_it_was_given():
-    row = manifest_row(UNIT, Trainer(), estimated_tokens)
-    schema = {name: column.dtype for name, column in TRAINING_MANIFEST.stage_columns.items()}
-    assert pl.DataFrame([row], schema=schema).to_dicts() == [row]
-    assert (row["clip_id"], row["text"], row["type"]) == (UNIT["clip_id"], UNIT["text"], "video")
-    assert row["warnings"] == []
+    rows = rows_of(UNIT)
+    assert rows.schema == SCHEMA
+    (row,) = rows.to_dicts()
+    assert row == {**UNIT, "type": "video", "caption_tokens": estimated_tokens(UNIT["text"]), "warnings": []}
 
 
 @pytest.mark.parametrize("stride", range(1, 6))
@@ -31,9 +36,11 @@ def test_frames_needed_is_the_fewest_the_trainer_fills_a_sample_from(frame_count
 
 
 def test_short_clips_and_long_captions_are_warned_about():
-    unit = {**UNIT, "frame_count": 90, "text": "word " * 300}
-    assert manifest_row(unit, Trainer(), estimated_tokens)["warnings"] == [
-        "trainer needs 184 frames, has 90",
-        "trainer keeps 256 tokens, caption has about 301",
+    image = {"clip_id": "v-00000000-00000000", "frame_count": 1}
+    rows = rows_of({**UNIT, "frame_count": 90, "text": "word " * 300}, {**UNIT, "frame_count": 184}, {**UNIT, **image})
+    assert rows["warnings"].to_list() == [
+        ["trainer needs 184 frames, has 90", "trainer keeps 256 tokens, caption has about 301"],
+        [],
+        [],
     ]
-    assert manifest_row({**UNIT, "frame_count": 184}, Trainer(), estimated_tokens)["warnings"] == []
+    assert rows["type"].to_list() == ["video", "video", "image"]

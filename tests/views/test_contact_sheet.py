@@ -8,7 +8,16 @@ import polars as pl
 from curation_assets.filters import Filter
 from curation_assets.settings import Bound
 from curation_assets.tables import CLIP_SELECTION
-from curation_assets.views.contact_sheet import CLIPS, Seen, code, contact_sheet, of_clips, of_decisions, of_scores
+from curation_assets.views.contact_sheet import (
+    CLIPS,
+    Seen,
+    code,
+    contact_sheet,
+    nearness,
+    of_clips,
+    of_decisions,
+    of_scores,
+)
 from curation_assets.views.scores import scores_of
 from resources.pictures import pack_pictures
 from resources.thumbnails import thumbnail
@@ -44,6 +53,15 @@ def test_a_score_table_shows_both_ends_and_the_border() -> None:
     assert ids(sheet["Lowest"]) == [clip(k) for k in (0, 1, 2, 3, 4)]
     assert ids(sheet["At a border"]) == [clip(k) for k in (10, 20, 9, 11, 19)]
     assert sheet["At a border"][0].says == "motion 10, passes by 0"
+
+
+def test_the_border_is_that_of_all_clips_in_order() -> None:
+    chance = np.random.default_rng(0)
+    values = chance.integers(0, 4, (300, 2)).astype(float)  # many at the same distance
+    rows = decisions(**{clip(k): (10.0 + motion, text / 10) for k, (motion, text) in enumerate(values)})
+    near = nearness(scores_of(rows, [])).sort(pl.col("slack").abs(), "clip_id")
+    first = near["clip_id"].unique(maintain_order=True).head(5)
+    assert ids(list(of_decisions(rows, scores_of(rows, []))["At a border"])) == first.to_list()
 
 
 def test_few_clips_are_shown_once_by_their_score() -> None:
