@@ -41,8 +41,8 @@ demo: setup  ## sample videos to a training manifest, then where to look
 	$(BIN)/reelhouse run $(DEMO_HOME)/samples --name samples --home $(DEMO_HOME) --settings deployments/demo/curation.yaml
 
 test: lint  ## lint, then every test
-	@# a process more than there are cores, since tests wait for servers, daemons and workers
-	$(BIN)/pytest -n $$(($$(nproc) + 1)) --no-loadscope-reorder
+	@# two processes more than there are cores, since tests wait for servers, daemons and workers
+	$(BIN)/pytest -n $$(($$(nproc) + 2)) --no-loadscope-reorder
 
 test-vllm: setup .venv-vllm/.ready  ## a job by a real vLLM on the CPU, killed in mid-step; makes .venv-vllm
 	$(BIN)/pytest tests/real_vllm

@@ -4,22 +4,19 @@
 include the check of every file. Plain is one ffmpeg a span, which stops at the first failure and checks nothing.
 """
 
-import resource
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+from benchmarks import limits
+from benchmarks.measure import cost_of, median, median_ratio
 from curation_assets.clip_files.storing import ClipEncoder, FileTask
 from curation_assets.frames.storing import ClipSampler, ClipTask
 from curation_assets.raw_videos.probing import probe_video
 from curation_assets.settings import ClipFiles, Frames, Motion, RawVideos
-from resources.ffmpeg import Limits, ffmpeg_program
+from resources.ffmpeg import Limits
 from resources.files import Files
 from resources.media import VideoSource, read_frames
 from resources.timestamps import Timeline
@@ -62,29 +59,7 @@ class Clips:
                     raise outcome
 
     def encode_plainly(self) -> None:
-        for task in self.tasks:
-            subprocess.run(_plain(task.clip, self.home / "plain.mp4"), check=True)
-
-
-def _plain(clip: Mapping[str, Any], destination: Path) -> list[str]:
-    command = [ffmpeg_program(), "-nostdin", "-y", "-loglevel", "error", "-threads", "1"]
-    command += ["-ss", f"{clip['start_s']:.6f}", "-to", f"{clip['end_s']:.6f}", "-i", f"file:{clip['source_uri']}"]
-    command += ["-c:v", SETTINGS.video_codec, "-preset", SETTINGS.preset, "-crf", str(SETTINGS.crf)]
-    command += ["-threads:v", str(SETTINGS.encoder_threads), "-g", str(SETTINGS.keyframe_interval)]
-    command += ["-pix_fmt", SETTINGS.pixel_format, "-c:a", SETTINGS.audio, "-b:a", f"{SETTINGS.audio_bitrate_kbps}k"]
-    return [*command, "-movflags", "+faststart", f"file:{destination}"]
-
-
-def _spent(function: Callable[[], None]) -> tuple[float, float]:
-    """CPU seconds, with those of the programs it runs, and wall seconds."""
-    cpu_s, wall_s = _cpu_s(), time.monotonic()
-    function()
-    return _cpu_s() - cpu_s, time.monotonic() - wall_s
-
-
-def _cpu_s() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+        limits.encode([task.clip for task in self.tasks], self.tasks[0].clip, SETTINGS, self.home / "plain")
 
 
 def main() -> None:
@@ -92,14 +67,15 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             clips = Clips.of(video, Path(folder))
             for at_once in (1, AT_ONCE):
-                pairs = []
-                for _ in range(PAIRS):
-                    ours, plain = _spent(lambda: clips.encode(at_once)), _spent(clips.encode_plainly)  # noqa: B023
-                    pairs.append((plain[0] / ours[0], plain[1] / ours[1], ours[0], plain[0]))
-                cpu, wall, ours_s, plain_s = (statistics.median(column) for column in zip(*pairs, strict=True))
+                rounds = [
+                    (cost_of(clips.encode_plainly), cost_of(partial(clips.encode, at_once))) for _ in range(PAIRS)
+                ]
+                plain, ours = zip(*rounds, strict=True)
+                speed = median_ratio(plain, ours)
                 print(
-                    f"{video.name}, {len(clips.tasks)} clips, {at_once} at once: {cpu:.2f} x plain ffmpeg's speed by "
-                    f"CPU seconds ({ours_s:.2f} and {plain_s:.2f}), {wall:.2f} x by wall seconds",
+                    f"{video.name}, {len(clips.tasks)} clips, {at_once} at once: {speed.cpu_s:.2f} x plain ffmpeg's "
+                    f"speed by CPU seconds ({median(ours).cpu_s:.2f} and {median(plain).cpu_s:.2f}), "
+                    f"{speed.wall_s:.2f} x by wall seconds",
                     flush=True,
                 )
 

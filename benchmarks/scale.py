@@ -42,8 +42,9 @@ from curation_assets.orchestration.stage_asset import SHARDS
 from curation_assets.settings import Maintenance, Shards, Source, load_settings, parse_settings
 from curation_assets.shards import register
 from curation_assets.tables import SOURCE_FILES, TABLES, TRAINING_MANIFEST
-from curation_assets.training_set import gaps
+from curation_assets.training_set.gaps import find_gaps
 from curation_assets.training_set.release import export_samples, released_samples
+from curation_assets.upkeep import releases
 from curation_assets.upkeep.maintenance import maintain
 from curation_assets.upkeep.releases import tables_now
 from deployments.demo.sample_videos import make_sample_videos
@@ -188,14 +189,12 @@ def clips_of(home: SimulatedHome, tables: list[Row]) -> int:
 
 def release(home: SimulatedHome) -> list[Figure]:
     """The search for gaps, over distinct clips, since it joins them; memory from a quarter at once to all."""
-    few, many = (own_process(look_for_gaps, home, at_once) for at_once in (DISTINCT // 4, DISTINCT))
+    few, many = (own_process(look_for_gaps, home, parts) for parts in (4, 1))
     clips, seconds, _ = many
     return [
         Figure("gaps_s", seconds / clips, "s/clip", "a release's search for gaps, all tables"),
-        Figure(
-            "gaps_memory", (many[2] - few[2]) / (clips * 0.75), "B/clip", "its peak, of the shards it looks at together"
-        ),
-        Figure("gaps_shards", gaps.SHARDS_AT_ONCE, "shards", "that it looks at together"),
+        Figure("gaps_memory", (many[2] - few[2]) / (clips * 0.75), "B/clip", "its peak, of those it looks at together"),
+        Figure("gaps_rows", releases.ROWS_AT_ONCE, "rows", "of a table that it looks at together"),
     ]
 
 
@@ -207,9 +206,10 @@ def export(home: SimulatedHome, shards: int) -> tuple[int, int]:
     return samples.height, sum(len(data) for _, data in export_samples(samples, None))
 
 
-def look_for_gaps(home: SimulatedHome, shards_at_once: int) -> int:
-    with patch.object(gaps, "SHARDS_AT_ONCE", shards_at_once):
-        gaps.find_gaps(home.stages, tables_now(home.store))
+def look_for_gaps(home: SimulatedHome, parts: int) -> int:
+    most = max(home.store.scan(home.store.snapshot(table)).select(pl.len()).collect().item() for table in home.tables)
+    with patch.object(releases, "ROWS_AT_ONCE", most // parts):
+        find_gaps(home.stages, tables_now(home.store))
     return home.store.read(home.store.snapshot("frames"), ["clip_id"]).height
 
 

@@ -253,7 +253,7 @@ def _values() -> dict[str, float]:
         "export_home_bytes": home_samples * s["export_memory"],
         "report_home_bytes": s["report_memory_of_none"] + home_clips * s["report_memory"],
         "gaps_home_s": home_clips * s["gaps_s"],
-        "gaps_home_bytes": s["gaps_shards"] * shard_clips * s["gaps_memory"],
+        "gaps_home_bytes": max(s["gaps_rows"], shard_clips) * s["gaps_memory"],
         "maintain_home_bytes": home_clips * clip_files * 2 * s["file_memory"],
         "maintain_limit": maintain_clips,
         "maintain_limit_hours": maintain_clips / CLIPS_AN_HOUR,

@@ -12,7 +12,6 @@ from curation_assets.upkeep.releases import TablesAt
 
 Numbers = NDArray[np.float64]
 Marks = NDArray[np.bool_]
-SHARDS_AT_ONCE = 50  # more shards, more memory; fewer, more openings of the tables
 NOT_FOR_IT = float("inf")
 """In the place of a score: the filter isn't for the clip's media type. A score that isn't there is NaN."""
 _SECTIONS = {"clip_selection": "selection", "sample_selection": "sample_selection"}  # of the settings, by table
@@ -100,7 +99,7 @@ def _judged(tables: TablesAt, table: str) -> tuple[pl.DataFrame, list[Bounds]]:
     empty = pl.DataFrame(schema={"clip_id": pl.String, "reasons": pl.List(pl.String), "selected": pl.Boolean})
     wide: list[pl.DataFrame] = []
     bounds: list[pl.DataFrame] = []
-    for part in tables.in_parts(SHARDS_AT_ONCE):
+    for part in tables.in_parts():
         names = ["clip_id", "selected", "reasons", "measurements"]
         rows = part.read(table, names, pl.col("error").is_null())
         if rows.is_empty():

@@ -14,7 +14,6 @@ from curation_assets.inspection.failures import KINDS as FAILED
 from curation_assets.inspection.failures import has_failed
 from curation_assets.upkeep.releases import TablesAt
 
-SHARDS_AT_ONCE = 100  # more shards, more memory; fewer, more openings of each table
 MISSING = "missing"
 OUT_OF_DATE = "out of date"
 KINDS = (MISSING, OUT_OF_DATE, *FAILED)
@@ -30,7 +29,7 @@ def find_gaps(stages: Sequence[Stage], tables: TablesAt, all_rows: bool = True) 
     shard; their count is null.
     """
     order = [stage.table.name for stage in stages]
-    found = [gap for part in tables.in_parts(SHARDS_AT_ONCE) for gap in _gaps(stages, part, all_rows)]
+    found = [gap for part in tables.in_parts() for gap in _gaps(stages, part, all_rows)]
     return sorted(found, key=lambda gap: (order.index(gap["table"]), KINDS.index(gap["kind"])))
 
 

@@ -20,6 +20,7 @@ PARTITION = "releases"  # the one partition of the table
 LATEST = "latest"
 TIERS = "exports/tiers"  # folders of nested training sets, each named for its release
 MAX_COLLECTS = 20
+ROWS_AT_ONCE = 200_000  # more take more memory, fewer more openings of the tables
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,25 @@ class TablesAt:
         rows = self.store.scan(self._handle(table))
         return rows if self.shards is None else rows.filter(pl.col("shard").is_in(self.shards))
 
-    def in_parts(self, shards_at_once: int) -> "Iterator[TablesAt]":
-        """The same tables, some shards at a time, in order of their names."""
-        partitions = [partition for table in self.versions for partition in self._handle(table).partitions()]
-        shards = sorted({partition["shard"] for partition in partitions})
-        for first in range(0, len(shards), shards_at_once):
-            yield replace(self, shards=shards[first : first + shards_at_once])
+    def in_parts(self) -> "Iterator[TablesAt]":
+        """The same tables, some shards at a time, by name: at most `ROWS_AT_ONCE` rows of a table, or one shard."""
+        part: list[str] = []
+        rows = 0
+        for shard, more in self._rows_by_shard().iter_rows():
+            if part and rows + more > ROWS_AT_ONCE:
+                yield replace(self, shards=part)
+                part, rows = [], 0
+            part = [*part, shard]
+            rows += more
+        if part:
+            yield replace(self, shards=part)
+
+    def _rows_by_shard(self) -> pl.DataFrame:
+        """Each shard and its rows in the table where it has most."""
+        files = (pl.DataFrame(self._handle(table).get_add_actions(flatten=True)) for table in self.versions)
+        rows = [file.group_by(shard="partition.shard").agg(pl.col("num_records").sum()) for file in files]
+        none = pl.DataFrame(schema={"shard": pl.String, "num_records": pl.Int64})
+        return pl.concat([none, *rows]).group_by("shard").agg(pl.col("num_records").max()).sort("shard")
 
     def read(self, table: str, columns: Iterable[str | pl.Expr], keep: pl.Expr | None = None) -> pl.DataFrame:
         """Some columns of the rows that `keep` holds for. Raises InputError where the version is gone."""

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from curation_assets.commands.release import LISTED, print_gaps
 from curation_assets.tables import TRAINING_SET
-from curation_assets.training_set import gaps
 from curation_assets.training_set.history import Diff, diff
 from curation_assets.training_set.reproduce import Reproduction, reproduce
+from curation_assets.upkeep import releases
 from curation_assets.upkeep.releases import all_releases, find_release, pinned_versions, retire, versions_of
 from resources.errors import InputError
 from resources.files import Files
@@ -243,7 +243,7 @@ def two_shards(tmp_path: Path) -> Iterator[TwoShards]:
 def test_a_shard_that_fails_or_lags_holds_no_release_up_and_is_listed(
     two_shards: TwoShards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gaps, "SHARDS_AT_ONCE", 1)
+    monkeypatch.setattr(releases, "ROWS_AT_ONCE", 1)
     job, session = two_shards.job, two_shards.session(TWO_SHARDS)
     everything = session.runs.assets
     street = job.films / "street.mp4"
