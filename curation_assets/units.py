@@ -65,7 +65,8 @@ def selected_clips(reads: Frames, decision: str = "clip_selection") -> pl.DataFr
 def in_runs(work: Iterable[Work], pixels_at_once: float = math.inf) -> list[list[Work]]:
     """Clips of a video that one worker decodes in one pass: one after another, close together; images one by one.
 
-    `pixels_at_once`: width x height of a run's clips, summed.
+    `pixels_at_once`: width x height of a run's clips, summed. Those with most pixels come first, so that no worker is
+    left alone with one of them at the end.
     """
     runs: list[list[Work]] = []
     for unit in sorted(work, key=lambda unit: (unit.values["video_id"], unit.values["start_pts"])):
@@ -74,7 +75,12 @@ def in_runs(work: Iterable[Work], pixels_at_once: float = math.inf) -> list[list
             runs[-1].append(unit)
         else:
             runs.append([unit])
-    return runs
+    return sorted(runs, key=_pixels, reverse=True)
+
+
+def _pixels(run: Iterable[Work]) -> int:
+    clips = (unit.values for unit in run)
+    return sum(clip["width"] * clip["height"] * clip["frame_count"] for clip in clips)
 
 
 def _continues(run: Sequence[Work], unit: Work) -> bool:

@@ -1,8 +1,8 @@
 """Calls of functions that yield table rows or what they are made from, as they travel to worker processes."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 Row = dict[str, Any]
 
@@ -41,8 +41,14 @@ def as_rows(result: Row | list[Row]) -> list[Row]:
     return result if isinstance(result, list) else [result]
 
 
-Run = Callable[[Callable[[Call], Any], Sequence[Call]], Iterator[tuple[Call, Any]]]
-"""Gives each call with what the function makes of it, or the exception it ended in, in any order."""
+class Run(Protocol):
+    def __call__(
+        self, function: Callable[[Call], Any], calls: Sequence[Call], /, *, more: Callable[[Call, Any], Iterable[Call]]
+    ) -> Iterator[tuple[Call, Any]]:
+        """Give each call with what the function makes of it, or the exception it ended in, in any order.
+
+        So with the calls that `more` says of an outcome.
+        """
 
 
 @dataclass(frozen=True)
@@ -73,14 +79,21 @@ def rows_of(run: Run, calls: Sequence[Call]) -> Iterator[tuple[Call, list[Row] |
     Parts are run after all the calls, so that the last to end are small.
     """
     gathering: dict[tuple[str, str], _Gathering] = {}
+
+    def parts(call: Call, outcome: Any) -> list[Call]:
+        if not isinstance(outcome, Split):
+            return []
+        key = call.unit, call.engine
+        gathering[key] = _Gathering(call, outcome)
+        return [_Part(*key, part, {}, index) for index, part in enumerate(outcome.parts)]
+
     while calls:
         then: list[Call] = []
-        for call, outcome in run(result_of, calls):
+        for call, outcome in run(result_of, calls, more=parts):
             key = call.unit, call.engine
             if isinstance(outcome, Split):
-                gathering[key] = _Gathering(call, outcome)
-                then += [_Part(*key, part, {}, index) for index, part in enumerate(outcome.parts)]
-            elif not isinstance(call, _Part):
+                continue
+            if not isinstance(call, _Part):
                 yield call, outcome if isinstance(outcome, Exception) else as_rows(outcome)
             else:
                 gathered = gathering[key]

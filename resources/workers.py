@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -125,18 +125,21 @@ class WorkerPool:
         items: Iterable[Item],
         ahead: int = sys.maxsize,
         size: Callable[[Result | Exception], int] = lambda _: 1,
+        more: Callable[[Item, Result | Exception], Iterable[Item]] = lambda *_: (),
     ) -> Iterator[tuple[Item, Result | Exception]]:
         """Yield each item with its result or the exception it ended in, as they finish (in any order).
 
-        No item is begun while results of a summed `size` of `ahead` or more wait to be yielded. Raises what `items`
-        raises and what keeps an item from being sent. An iterator that is left early stops the workers that are in the
-        middle of an item. What the workers' seconds went into is collected when it ends, as `resources.spent` says.
+        Items that a result asks for, as `more` says in the thread of a worker, are begun after all others. No item is
+        begun while results of a summed `size` of `ahead` or more wait to be yielded. Raises what `items` raises and
+        what keeps an item from being sent. An iterator that is left early stops the workers that are in the middle of
+        an item. What the workers' seconds went into is collected when it ends, as `resources.spent` says.
         """
         feed = iter(items)
         feed_lock = threading.Lock()
         done: queue.SimpleQueue[tuple[Item, Result | Exception] | BaseException | None] = queue.SimpleQueue()
         stopped = threading.Event()
-        waiting = 0
+        waiting = running = 0
+        asked_for: deque[Item] = deque()
         change = threading.Condition()
         spent_here = collector()
         spent_there: defaultdict[threading.Thread, Spent] = defaultdict(Spent)  # a worker's, by the thread it serves
@@ -147,7 +150,31 @@ class WorkerPool:
                 waiting += difference
                 change.notify_all()
 
+        def take() -> Item:
+            """The next item, once there is one; `_END` when there will be none."""
+            nonlocal running
+            with change:
+                change.wait_for(lambda: stopped.is_set() or waiting < ahead)
+                running += 1
+            with feed_lock:
+                item: Item = _END if stopped.is_set() else next(feed, _END)
+            if item is not _END:
+                return item
+            with change:
+                running -= 1
+                change.notify_all()
+                change.wait_for(lambda: stopped.is_set() or asked_for or not running)
+                if stopped.is_set() or not asked_for:
+                    return item
+                running += 1
+                return asked_for.popleft()
+
         def finish(item: Item, result: Result | Exception) -> None:
+            nonlocal running
+            asked = list(more(item, result))
+            with change:
+                asked_for.extend(asked)
+                running -= 1
             count(size(result))
             done.put((item, result))
 
@@ -155,13 +182,7 @@ class WorkerPool:
             worker: _Worker | None = None
             ended: BaseException | None = None
             try:
-                while not stopped.is_set():
-                    with change:
-                        change.wait_for(lambda: stopped.is_set() or waiting < ahead)
-                    with feed_lock:
-                        item = _END if stopped.is_set() else next(feed, _END)
-                    if item is _END:
-                        break
+                while (item := take()) is not _END:
                     worker = worker or self._take(stopped)
                     if stopped.is_set():
                         break
@@ -183,13 +204,13 @@ class WorkerPool:
         for thread in threads:
             thread.start()
         try:
-            running = len(threads)
-            while running:
+            serving = len(threads)
+            while serving:
                 finished = done.get()
                 if isinstance(finished, BaseException):
                     raise finished
                 if finished is None:
-                    running -= 1
+                    serving -= 1
                 else:
                     count(-size(finished[1]))
                     yield finished

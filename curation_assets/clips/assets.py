@@ -66,7 +66,12 @@ def scene_assets(settings: Settings) -> list[StageAsset]:
             frame_count = unit.values["frame_count"]
             return {"source": source, "video_id": unit.unit, "cuts": tools.settings.cuts, "frame_count": frame_count}
 
-        return tools.rows_in_workers(detect_or_split, work, arguments)
+        def pixels(unit: Work) -> int:
+            video = unit.values
+            return int(video["width"] * video["height"] * video["frame_count"])
+
+        largest_first = sorted(work, key=pixels, reverse=True)  # so that no worker is left alone with one at the end
+        return tools.rows_in_workers(detect_or_split, largest_first, arguments)
 
     return [scenes]
 

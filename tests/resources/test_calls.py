@@ -1,6 +1,6 @@
 """A call that answers with parts ends as one that does its work itself."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,13 +8,17 @@ from resources.calls import Call, Row, Split, rows_of
 from resources.errors import TransientError
 
 
-def in_reverse(function: Callable[[Call], Any], calls: Sequence[Call]) -> Iterator[tuple[Call, Any]]:
-    """What a pool may do: the last call ends first."""
+def in_reverse(
+    function: Callable[[Call], Any], calls: Sequence[Call], *, more: Callable[[Call, Any], Iterable[Call]]
+) -> Iterator[tuple[Call, Any]]:
+    """What a pool may do: the last call ends first, and parts before what they are parts of."""
     for call in reversed(calls):
         try:
-            yield call, function(call)
+            outcome = function(call)
         except Exception as failure:
-            yield call, failure
+            outcome = failure
+        yield from in_reverse(function, list(more(call, outcome)), more=more)
+        yield call, outcome
 
 
 def letter(text: str) -> str:

@@ -217,6 +217,25 @@ def test_workers_and_their_programs_end_with_the_parent(tmp_path: Path, how: sig
     wait_until(lambda: not any(is_running(process) for process in processes), "they have ended", 5)
 
 
+def test_what_a_result_asks_for_is_begun_while_others_still_run(patient_pool: WorkerPool, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+
+    def more(item: Path, result: object) -> list[Path]:
+        return [mark] if item == tmp_path else []
+
+    items = [tmp_path, tmp_path / "mark of another"]  # which waits for the mark that the first one asks for
+    assert dict(patient_pool.map(toy_items.mark_or_wait, items, more=more)) == {
+        tmp_path: "nothing",
+        mark: "made",
+        items[1]: "was there",
+    }
+
+
+def test_what_is_asked_for_after_all_else_is_done_too(pool: WorkerPool) -> None:
+    found = pool.map(toy_items.square, [3, 1], more=lambda item, _: [item - 1] * item)
+    assert sorted(item for item, _ in found) == sorted([3, 2, 2, 2] + [1] * 6 + [0] * 6 + [1, 0])
+
+
 def noted(begun: list[int]) -> Iterator[int]:
     """Thirty numbers, each put into `begun` when it is asked for."""
     for number in range(30):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from resources.errors import EngineUnavailable, InputError, TransientError
 from resources.spent import count, spent
+from tests.processes import wait_until
 
 
 def square(number: int) -> int:
@@ -101,3 +102,14 @@ def work_for(item: float | str) -> None:
         time.sleep(0.1 if isinstance(item, str) else item)
         if isinstance(item, str):
             {"kill": kill, "fail": lambda: fail("input")}[item]()
+
+
+def mark_or_wait(path: Path) -> str:
+    """Makes a file named `mark`; for one named `mark of another` waits until that is there."""
+    if path.name == "mark":
+        path.touch()
+        return "made"
+    if path.name != "mark of another":
+        return "nothing"
+    wait_until(path.with_name("mark").exists, "the mark", 100)
+    return "was there"
