@@ -1,10 +1,13 @@
 """A local home's Dagster records: kept by connections that stay open, in databases that Dagster's own storage reads."""
 
+import multiprocessing as mp
 import os
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Barrier
 
 import dagster as dg
 import pytest
@@ -24,6 +27,26 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))  # which stays set after open_instance
     with open_instance(str(tmp_path)) as made:
         yield made
+
+
+def make_instance(folder: Path, started: Barrier) -> int:
+    started.wait()
+    with instance_in(folder) as made:
+        return len(made.get_runs())
+
+
+def test_processes_that_make_one_home_s_records_at_once_all_find_them(tmp_path: Path) -> None:
+    context, at_once = mp.get_context("spawn"), 3
+    homes = [tmp_path / str(number) for number in range(4)]
+    with context.Manager() as manager, ProcessPoolExecutor(at_once, context) as pool:
+        for home in homes:
+            home.mkdir()
+            (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+            started = manager.Barrier(at_once)
+            made = [pool.submit(make_instance, home, started) for _ in range(at_once)]
+            assert [each.result(60) for each in made] == [0] * at_once
+            with instance_in(home) as instance:
+                assert instance.get_runs() == []
 
 
 def databases_open(folder: Path) -> set[str]:

@@ -6,6 +6,7 @@ without work takes half the CPU time. A run's events have a database of their ow
 its migrations; here it is a copy of an empty one.
 """
 
+import fcntl
 import os
 import tempfile
 import uuid
@@ -47,7 +48,8 @@ class LocalStorage(DagsterSqliteStorage):
     """Its databases are those of Dagster's own storage, which other processes may use at the same time."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__(base_dir, inst_data)  # makes and upgrades the databases
+        with _alone(Path(base_dir)):
+            super().__init__(base_dir, inst_data)  # makes and upgrades the databases
         self._run_storage = _Runs(self._run_storage._conn_string)
         self._event_log_storage = _EventLog(self._event_log_storage._base_dir)
 
@@ -58,6 +60,14 @@ class LocalStorage(DagsterSqliteStorage):
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "LocalStorage":
         return cls(inst_data=inst_data, **config_value)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time: two that make a database at once leave it with two versions, and nobody can open it."""
+    with (folder / "making.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class _Runs(SqliteRunStorage):

@@ -44,7 +44,9 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     given: Counter[str] = Counter()
     real = WorkerPool.map
 
-    def counting(pool: WorkerPool, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    def counting(
+        pool: WorkerPool, function: Callable[[Any], Any], items: Iterable[Any], **options: Any
+    ) -> Iterator[Any]:
         def counted() -> Iterator[Any]:
             for item in items:
                 for one in item if isinstance(item, list) else [item]:
@@ -52,7 +54,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
                     given[COUNTED_AS.get(name, "calls")] += 1
                 yield item
 
-        return real(pool, function, counted())
+        return real(pool, function, counted(), **options)
 
     monkeypatch.setattr(WorkerPool, "map", counting)
     return given
