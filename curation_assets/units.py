@@ -75,12 +75,13 @@ def in_runs(work: Iterable[Work], pixels_at_once: float = math.inf) -> list[list
             runs[-1].append(unit)
         else:
             runs.append([unit])
-    return sorted(runs, key=_pixels, reverse=True)
+    return sorted(runs, key=lambda run: sum(map(pixels, run)), reverse=True)
 
 
-def _pixels(run: Iterable[Work]) -> int:
-    clips = (unit.values for unit in run)
-    return sum(clip["width"] * clip["height"] * clip["frame_count"] for clip in clips)
+def pixels(unit: Work) -> int:
+    """Of all frames of a video or clip: how long a worker takes for it."""
+    shown = unit.values
+    return int(shown["width"] * shown["height"] * shown["frame_count"])
 
 
 def _continues(run: Sequence[Work], unit: Work) -> bool:

@@ -150,7 +150,7 @@ class WorkerPool:
                 waiting += difference
                 change.notify_all()
 
-        def take() -> Item:
+        def next_item() -> Item:
             """The next item, once there is one; `_END` when there will be none."""
             nonlocal running
             with change:
@@ -182,7 +182,7 @@ class WorkerPool:
             worker: _Worker | None = None
             ended: BaseException | None = None
             try:
-                while (item := take()) is not _END:
+                while (item := next_item()) is not _END:
                     worker = worker or self._take(stopped)
                     if stopped.is_set():
                         break

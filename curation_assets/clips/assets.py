@@ -13,7 +13,7 @@ from curation_assets.orchestration.stage_asset import StageAsset, stage_asset
 from curation_assets.settings import Cuts, Settings, result_settings
 from curation_assets.tables import CLIPS, SCENES, Row
 from curation_assets.tools import Tools
-from curation_assets.units import READING
+from curation_assets.units import READING, pixels
 from resources.media import VideoSource
 
 GROUP = "2_clips"
@@ -65,10 +65,6 @@ def scene_assets(settings: Settings) -> list[StageAsset]:
             source = VideoSource.from_row(unit.values)
             frame_count = unit.values["frame_count"]
             return {"source": source, "video_id": unit.unit, "cuts": tools.settings.cuts, "frame_count": frame_count}
-
-        def pixels(unit: Work) -> int:
-            video = unit.values
-            return int(video["width"] * video["height"] * video["frame_count"])
 
         largest_first = sorted(work, key=pixels, reverse=True)  # so that no worker is left alone with one at the end
         return tools.rows_in_workers(detect_or_split, largest_first, arguments)
