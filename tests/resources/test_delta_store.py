@@ -7,9 +7,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
-from resources.delta_store import Conflict, DeltaStore
+from resources.delta_store import PARTITION, Conflict, DeltaStore
 
 TABLE = "scores"
 SCHEMA = pl.Schema(
@@ -238,6 +238,22 @@ def test_a_handle_reads_the_version_it_was_opened_at(store: DeltaStore) -> None:
     put(store, "a", "new")
 
     assert store.read(handle, ["clip_id"], "a").rows() == [("old",)]
+
+
+def test_reads_of_a_handle_give_rows_in_one_order_whatever_the_columns(store: DeltaStore) -> None:
+    """A refresh reads a shard's other columns later than its keys."""
+    put(store, "b", "b1")
+    for number in range(6):
+        clips = rows("a", *(f"{number}-{place:04d}" for place in range(3000))).with_columns(
+            score=pl.int_range(3000).cast(pl.Float64)
+        )
+        write_deltalake(opened(store), clips, mode="append")
+    handle = opened(store)
+    whole = store.read(handle, list(SCHEMA), "a")
+    assert len([path for path in handle.file_uris() if f"{PARTITION}=a" in path]) == 6
+
+    for columns in (["clip_id"], ["pairs", "score"], ["score"], ["clip_id", "shard"]):
+        assert store.read(handle, columns, "a").equals(whole.select(columns))
 
 
 def test_a_commit_names_the_run_that_made_it(store: DeltaStore) -> None:
