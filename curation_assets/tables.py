@@ -4,7 +4,7 @@ A bookkeeping column (run, times, attempts, tokens, paths) may differ between tw
 enters neither fingerprints nor data versions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,8 @@ TIMESTAMP = pl.Datetime("us", "UTC")
 
 Row = dict[str, Any]
 """A table's row by column."""
+Scan = Callable[[str], pl.LazyFrame]
+"""The rows of a table, of all shards, with every column of its schema; a table that isn't there has none."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from curation_assets.incremental.stage import NO_ENGINE
 from curation_assets.incremental.work import Done, Work
 from curation_assets.progress import TERMINAL
 from curation_assets.settings import Execution, Settings
-from curation_assets.tables import TABLES, Row
+from curation_assets.tables import TABLES, Row, Scan
 from resources.calls import Call, Split, as_rows, result_of, rows_of
 from resources.devices import release_memory
 from resources.errors import InputError
@@ -30,7 +30,7 @@ def worker_pool(execution: Execution) -> WorkerPool:
     return WorkerPool(execution.workers or available_cores(), execution.item_timeout_s, execution.item_memory_bytes)
 
 
-def no_rows(table: str) -> pl.LazyFrame:
+def _no_rows(table: str) -> pl.LazyFrame:
     return pl.LazyFrame(schema=TABLES[table].schema)
 
 
@@ -41,7 +41,7 @@ class Tools:
     settings: Settings
     files: Files
     say: Callable[[str], None] = TERMINAL.info
-    scan: Callable[[str], pl.LazyFrame] = no_rows
+    scan: Scan = _no_rows
 
     @property
     def pool(self) -> WorkerPool:

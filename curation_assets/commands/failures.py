@@ -13,6 +13,7 @@ from rich.table import Table as TerminalTable
 from curation_assets.commands import FAILED, OK, wrong_use
 from curation_assets.commands.arguments import require_shards
 from curation_assets.commands.live import Board, run_terminal, shown
+from curation_assets.commands.making import make_shards
 from curation_assets.commands.parser import closest
 from curation_assets.commands.terminal import print_json, say, terminal
 from curation_assets.home import OpenHome, existing_home
@@ -117,12 +118,7 @@ def _retry(
         with shown(board, console):
             for source in sorted({_source(shard) for shard, names in failing.items() if SOURCE_FILES.name in names}):
                 job.register({"name": source, **settings.sources[source].model_dump(mode="json")})
-            first, *rest = job.parts(assets)
-            for shard in board.each(list(wanted), first):
-                job.shard(shard, wanted[shard].intersection(first), retry_failed=True)
-            for after in rest:
-                for shard in board.each(sorted({*wanted, *job.duplicates()}), after):
-                    job.shard(shard, after, retry_failed=True)
+            make_shards(job, board, wanted, retry_failed=True)
             now = find_failures(home.store, TABLES, {failure.shard for failure in chosen}, (*KINDS, BLOCKED))
             retried = _what_became(chosen, now, settings)
             if TRAINING_SET.name in assets and any(each.outcome == RECOVERED for each in retried):

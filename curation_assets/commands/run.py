@@ -11,6 +11,7 @@ from rich.console import Console
 from curation_assets.commands import FAILED, OK, summary, wrong_use
 from curation_assets.commands.arguments import cannot_be_named, home_flags, named_source, overridden
 from curation_assets.commands.live import Board, run_terminal, shown
+from curation_assets.commands.making import make_shards
 from curation_assets.commands.release import print_gaps
 from curation_assets.home import open_home
 from curation_assets.inspection.failures import find_failures
@@ -41,12 +42,7 @@ def run(options: argparse.Namespace) -> int:
             registered = job.register({"name": name, **source.model_dump(mode="json")})
             store = open_home(home).store
             shards = _shards_of(name, store) if registered else []
-            first, *rest = job.parts(wanted)
-            for shard in board.each(shards, first):
-                job.shard(shard, first, options.retry_failed)
-            for assets in rest if registered else ():
-                for shard in board.each(sorted({*shards, *job.duplicates()}), assets):
-                    job.shard(shard, assets, options.retry_failed)
+            make_shards(job, board, dict.fromkeys(shards, wanted), options.retry_failed)
             if registered and "training_set" in wanted:
                 job.release(wanted)
 

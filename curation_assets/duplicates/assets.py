@@ -8,29 +8,28 @@ import polars as pl
 
 from curation_assets.duplicates import from_frames
 from curation_assets.duplicates.comparing import HASHED, neighbours_of
-from curation_assets.duplicates.deciding import decide
+from curation_assets.duplicates.deciding import MADE_FROM, Decided, decide
 from curation_assets.incremental.stage import Stage, blocked_by
 from curation_assets.incremental.work import Done, Pending, Work
-from curation_assets.orchestration.checks import nothing_lost_result, sound_result, whole_table_specs
+from curation_assets.orchestration.checks import nothing_lost_result, sound_result
 from curation_assets.orchestration.lineage import SHARD_DUPLICATES
 from curation_assets.orchestration.stage_asset import (
-    OWNERS,
     Home,
     StageAsset,
     explaining,
     report_shards,
     require_same_settings,
+    shard_part_spec,
     stage_asset,
-    told_spec,
+    whole_asset,
 )
-from curation_assets.orchestration.step_pods import pod_tags
 from curation_assets.rules import duplicate_rules
 from curation_assets.settings import Settings, declared
 from curation_assets.tables import CLIP_HASHES, CLIP_NEIGHBOURS, DUPLICATES, Row
 from curation_assets.tools import Tools
 from curation_assets.units import Frames
-from curation_assets.views.definition import column_schema
-from curation_assets.views.metadata import numbers, preview, settings_in_force, where
+from curation_assets.views.metadata import Values, numbers, preview, settings_in_force, where
+from resources.delta_store import DeltaStore
 from resources.errors import Need
 from resources.packages import package_version
 
@@ -114,16 +113,7 @@ def hashed_clips(reads: Frames, semantic: str | None) -> pl.DataFrame:
 
 
 def _duplicates(settings: Settings) -> dg.AssetsDefinition:
-    @dg.asset(
-        deps=["clip_neighbours", "clip_selection", "aesthetic_scores"],
-        group_name=GROUP,
-        kinds={"polars", "deltalake"},
-        owners=OWNERS,
-        code_version="1",
-        metadata={"dagster/column_schema": column_schema(DUPLICATES), "dagster/table_name": DUPLICATES.name},
-        check_specs=whole_table_specs(DUPLICATES),
-        op_tags=pod_tags(DUPLICATES.name, settings.kubernetes),
-    )
+    @whole_asset(DUPLICATES, settings, GROUP, {"polars"}, deps=MADE_FROM)
     def duplicates(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult:  # type: ignore[type-arg]  # beside checks Dagster takes only the bare class
         """One row is a clip that was compared with all others, and which one is kept in its place.
 
@@ -136,42 +126,30 @@ def _duplicates(settings: Settings) -> dg.AssetsDefinition:
             aesthetics = next(iter(settings.aesthetic.engines), None)
             decided = decide(store, settings.duplicates, aesthetics, context.run.run_id)
         report_shards(context.instance, SHARD_DUPLICATES, decided.shard_versions)
-        rows = store.scan(store.snapshot(DUPLICATES.name, decided.version))
-        dropped = sum(decided.duplicates.values())
-        counts = {"clips": decided.clips, "selected": decided.selected, "dropped": dropped, **decided.duplicates}
-        context.add_asset_metadata(
-            {
-                "dagster/row_count": dg.MetadataValue.int(decided.clips),
-                **numbers(counts),
-                "shards_changed": dg.MetadataValue.json(decided.changed),
-                **settings_in_force(DUPLICATES, settings),
-                "preview": preview(rows.filter(pl.col("duplicate_of").is_not_null()), DUPLICATES),
-                **where(store, DUPLICATES, decided.version),
-            }
-        )
+        context.add_asset_metadata(_metadata(decided, store, settings))
         return dg.MaterializeResult(
             data_version=dg.DataVersion(decided.data_version),
             check_results=[
-                sound_result(DUPLICATES.name, duplicate_rules(rows.collect())),
-                nothing_lost_result(DUPLICATES.name, [], {"dropped": dropped}),
+                sound_result(DUPLICATES.name, duplicate_rules(decided.rows)),
+                nothing_lost_result(DUPLICATES.name, [], {"dropped": decided.dropped.height}),
             ],
         )
 
     return duplicates
 
 
+def _metadata(decided: Decided, store: DeltaStore, settings: Settings) -> Values:
+    kinds = dict(decided.dropped["kind"].value_counts().sort("kind").iter_rows())
+    clips = {"clips": decided.rows.height, "selected": decided.selected, "dropped": decided.dropped.height}
+    return {
+        "dagster/row_count": dg.MetadataValue.int(decided.rows.height),
+        **numbers(clips | kinds),
+        "shards_changed": dg.MetadataValue.json(decided.changed),
+        **settings_in_force(DUPLICATES, settings),
+        "preview": preview(decided.dropped.lazy(), DUPLICATES),
+        **where(store, DUPLICATES, decided.version),
+    }
+
+
 def duplicate_specs(settings: Settings) -> list[dg.AssetSpec]:
-    """What is told of each shard, so that a new clip doesn't make all shards look out of date."""
-    if not settings.duplicates.kinds:
-        return []
-    same = {name: [dg.TableColumnDep(DUPLICATES.name, name)] for name in DUPLICATES.stage_columns}
-    return [
-        told_spec(
-            DUPLICATES,
-            GROUP,
-            "The part of `duplicates` in a shard; told by it.",
-            SHARD_DUPLICATES,
-            deps=[DUPLICATES.name],
-            metadata={"dagster/column_lineage": dg.TableColumnLineage(same)},
-        )
-    ]
+    return [shard_part_spec(DUPLICATES, GROUP)] if settings.duplicates.kinds else []

@@ -1,17 +1,12 @@
 """Compares a shard's new clips with all there are: the rows of `clip_neighbours`."""
 
-from collections.abc import Callable
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from curation_assets.duplicates.neighbours import NearVectors, exact_pairs, perceptual_pairs
 from curation_assets.settings import Duplicates
-from curation_assets.tables import CLIP_NEIGHBOURS
-
-Scan = Callable[[str], pl.LazyFrame]
-"""The rows of a table, of all shards."""
+from curation_assets.tables import CLIP_NEIGHBOURS, Scan
 
 HASHED = ("clip_id", "frames_sha256", "frame_count", "frame_hashes")
 """Columns of `clip_hashes` that clips are compared by."""

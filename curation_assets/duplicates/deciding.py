@@ -8,21 +8,29 @@ import polars as pl
 
 from curation_assets.duplicates.keepers import resolve
 from curation_assets.incremental.digests import as_json, data_version, sha256
+from curation_assets.inspection.lookup import rows_of
 from curation_assets.settings import Duplicates
 from curation_assets.tables import DUPLICATES, TABLES
-from resources.delta_store import DeltaStore
+from resources.delta_store import Conflict, DeltaStore
+from resources.errors import TransientError
+
+MADE_FROM = ("clip_neighbours", "clip_selection", "aesthetic_scores")
+MAX_CONFLICTS = 20
 
 
 @dataclass(frozen=True)
 class Decided:
-    """`shard_versions`: the data version of each shard's rows. `changed`: the shards whose rows are others now."""
+    """`rows` are the table's; `shard_versions` the data version of each shard's; `changed` the shards it changed."""
 
-    clips: int
+    rows: pl.DataFrame
     selected: int
-    duplicates: Mapping[str, int]
     shard_versions: Mapping[str, str]
     changed: list[str]
     version: int
+
+    @property
+    def dropped(self) -> pl.DataFrame:
+        return self.rows.filter(pl.col("duplicate_of").is_not_null())
 
     @property
     def data_version(self) -> str:
@@ -32,34 +40,41 @@ class Decided:
 def decide(store: DeltaStore, settings: Duplicates, aesthetics: str | None, run_id: str) -> Decided:
     """Bring `duplicates` up to date with neighbours, decisions and scores as they stand in the tables.
 
-    Each shard that changes is one commit, so that a killed run leaves nothing but shards that the next one finds
-    changed. `aesthetics` is the engine whose scores rank, if any.
+    One commit, of the shards that change. Where another run committed meanwhile it is decided again, on what stands
+    then, so that older decisions never replace newer ones. `aesthetics` is the engine whose scores rank, if any.
+    Raises TransientError where others keep committing.
     """
+    for _ in range(MAX_CONFLICTS):
+        try:
+            return _decided(store, settings, aesthetics, run_id)
+        except Conflict:
+            continue
+    raise TransientError(f"duplicates: others changed it {MAX_CONFLICTS} times meanwhile; stop them and run again")
+
+
+def _decided(store: DeltaStore, settings: Duplicates, aesthetics: str | None, run_id: str) -> Decided:
+    handle = store.open(DUPLICATES.name, DUPLICATES.schema)
+    stored = _by_shard(store.read(handle, DUPLICATES.schema.names()))
     clips = compared_clips(store, aesthetics)
-    decided = resolve(clips, pairs(clips), settings.keep)
     made_by = {"run_id": run_id, "computed_at": dt.datetime.now(dt.UTC), "error": None, "error_kind": None}
-    rows = clips.select("clip_id", "shard", input_fingerprint=pl.col("frames_sha256").str.head(16)).join(
-        decided, on="clip_id", how="left", maintain_order="left"
+    rows = (
+        clips.select("clip_id", "shard", input_fingerprint=pl.col("frames_sha256").str.head(16))
+        .join(resolve(clips, pairs(clips), settings.keep), on="clip_id", how="left", maintain_order="left")
+        .with_columns(pl.lit(value, DUPLICATES.schema[name]).alias(name) for name, value in made_by.items())
+        .select(DUPLICATES.schema.names())
     )
-    made = rows.with_columns(pl.lit(value, DUPLICATES.schema[name]).alias(name) for name, value in made_by.items())
-    made = made.select(DUPLICATES.schema.names())
-    stored, now_in = (_by_shard(found) for found in (_scan(store, DUPLICATES.name).collect(), made))
-    versions, changed = {}, []
-    for shard in sorted({*stored, *now_in}):
-        before, after = stored.get(shard, made.clear()), now_in.get(shard, made.clear())
-        versions[shard] = data_version(after, DUPLICATES)
-        if versions[shard] != data_version(before, DUPLICATES):
-            changed.append(shard)
-            store.change(DUPLICATES.name, DUPLICATES.schema, shard, lambda _, after=after: after, {"shard": shard})  # type: ignore[misc]
-    kinds = dict(decided["kind"].drop_nulls().value_counts().sort("kind").iter_rows())
-    version = int(store.open(DUPLICATES.name, DUPLICATES.schema).version())
-    return Decided(clips.height, int(clips["selected"].sum()), kinds, versions, changed, version)
+    parts, none = _by_shard(rows), rows.clear()
+    versions = {shard: data_version(parts.get(shard, none), DUPLICATES) for shard in sorted({*stored, *parts})}
+    changed = [shard for shard in versions if versions[shard] != data_version(stored.get(shard, none), DUPLICATES)]
+    version = int(handle.version())
+    if changed:
+        version = store.replace(handle, rows.filter(pl.col("shard").is_in(changed)), changed, {})
+    return Decided(rows, int(clips["selected"].sum()), versions, changed, version)
 
 
 def _by_shard(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    return {
-        str(shard): part for (shard,), part in rows.partition_by("shard", as_dict=True, maintain_order=True).items()
-    }
+    parts = rows.partition_by("shard", as_dict=True, maintain_order=True)
+    return {str(shard): part for (shard,), part in parts.items()}
 
 
 def compared_clips(store: DeltaStore, aesthetics: str | None) -> pl.DataFrame:
@@ -95,8 +110,4 @@ def pairs(clips: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sound(store: DeltaStore, table: str, *columns: str) -> pl.LazyFrame:
-    return _scan(store, table).filter(pl.col("error").is_null()).select(columns)
-
-
-def _scan(store: DeltaStore, table: str) -> pl.LazyFrame:
-    return store.scan(store.open(table, TABLES[table].schema))
+    return rows_of(store, TABLES[table], pl.col("error").is_null()).select(columns)

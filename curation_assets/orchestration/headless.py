@@ -103,13 +103,14 @@ class HeadlessRun:
         selection = dg.AssetSelection.assets(asset).upstream().resolve(self._graph)
         return {key.to_user_string() for key in selection & self._graph.materializable_asset_keys}
 
-    def parts(self, assets: Container[str]) -> list[list[str]]:
+    def parts(self, assets: Iterable[str]) -> list[set[str]]:
         """Those of `assets` that are made shard by shard, in parts between which `duplicates` looks at all shards."""
-        by_shard = [name for name in self.assets if name in assets and dg.AssetKey(name) not in WHOLE]
-        if DUPLICATES.to_user_string() not in assets:
+        wanted, duplicates = set(assets), DUPLICATES.to_user_string()
+        by_shard = {name for name in wanted if dg.AssetKey(name) not in WHOLE}
+        if duplicates not in wanted:
             return [by_shard]
-        after = self.made_from([DUPLICATES.to_user_string()])
-        return [[name for name in by_shard if name not in after], [name for name in by_shard if name in after]]
+        after = by_shard & self.made_from([duplicates])
+        return [by_shard - after, after]
 
     def made_from(self, assets: Iterable[str]) -> set[str]:
         """The assets and everything that is made from them."""

@@ -17,7 +17,7 @@ from curation_assets.incremental.context import Context
 from curation_assets.incremental.refresh import refresh
 from curation_assets.incremental.stage import Stage
 from curation_assets.incremental.work import Done, Pending
-from curation_assets.orchestration.checks import check_results, check_specs
+from curation_assets.orchestration.checks import check_results, check_specs, whole_table_specs
 from curation_assets.orchestration.lineage import telling, told_by
 from curation_assets.orchestration.step_pods import pod_tags
 from curation_assets.progress import TERMINAL, Progress
@@ -124,6 +124,36 @@ def _spec(stage: Stage, group: str, kinds: set[str], description: str) -> dg.Ass
             "dagster/column_lineage": column_lineage(stage),
             "dagster/table_name": stage.table.name,
         },
+    )
+
+
+def whole_asset(
+    table: Table, settings: Settings, group: str, kinds: set[str], deps: Sequence[str] = ()
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Turn a function into the asset that makes a table of all shards at once; its docstring is the description."""
+    return dg.asset(
+        name=table.name,
+        deps=deps,
+        group_name=group,
+        kinds=kinds | {"deltalake"},
+        owners=OWNERS,
+        code_version="1",
+        metadata={"dagster/column_schema": column_schema(table), "dagster/table_name": table.name},
+        check_specs=whole_table_specs(table),
+        op_tags=pod_tags(table.name, settings.kubernetes),
+    )
+
+
+def shard_part_spec(table: Table, group: str) -> dg.AssetSpec:
+    """What a table that is made for all shards at once holds of each, so that news of one concern that one alone."""
+    same = {name: [dg.TableColumnDep(table.name, name)] for name in table.stage_columns}
+    return told_spec(
+        table,
+        group,
+        f"The part of `{table.name}` in a shard; told by it.",
+        told_by(table.name),
+        deps=[table.name],
+        metadata={"dagster/column_lineage": dg.TableColumnLineage(same)},
     )
 
 

@@ -8,10 +8,9 @@ from pydantic import Field
 
 from curation_assets.incremental.stage import Stage
 from curation_assets.incremental.work import Done, Work
-from curation_assets.orchestration.checks import nothing_lost_result, sound_result, whole_table_specs
+from curation_assets.orchestration.checks import nothing_lost_result, sound_result
 from curation_assets.orchestration.lineage import SHARD_FILES
 from curation_assets.orchestration.stage_asset import (
-    OWNERS,
     SHARDS,
     Home,
     StageAsset,
@@ -19,10 +18,10 @@ from curation_assets.orchestration.stage_asset import (
     report_shards,
     require_name,
     require_same_settings,
+    shard_part_spec,
     stage_asset,
-    told_spec,
+    whole_asset,
 )
-from curation_assets.orchestration.step_pods import pod_tags
 from curation_assets.raw_videos.image_probing import probe_image
 from curation_assets.raw_videos.probing import probe_video
 from curation_assets.rules import registration_rules
@@ -30,7 +29,6 @@ from curation_assets.settings import Settings, Source, result_settings
 from curation_assets.shards import Registration, register
 from curation_assets.tables import RAW_VIDEOS, SOURCE_FILES, Row
 from curation_assets.tools import Tools
-from curation_assets.views.definition import column_schema
 from curation_assets.views.metadata import Values, failures, numbers, preview, settings_in_force, where
 from curation_assets.views.speed import rates
 from resources.text import one_line
@@ -57,18 +55,7 @@ class Scan(dg.Config):
 
 
 def source_assets(settings: Settings) -> list[dg.AssetsDefinition]:
-    @dg.asset(
-        group_name=GROUP,
-        kinds={"python", "deltalake"},
-        owners=OWNERS,
-        code_version="1",
-        metadata={
-            "dagster/column_schema": column_schema(SOURCE_FILES),
-            "dagster/table_name": SOURCE_FILES.name,
-        },
-        check_specs=whole_table_specs(SOURCE_FILES),
-        op_tags=pod_tags(SOURCE_FILES.name, settings.kubernetes),
-    )
+    @whole_asset(SOURCE_FILES, settings, GROUP, {"python"})
     def source_files(context: dg.AssetExecutionContext, config: Scan, home: Home) -> dg.MaterializeResult:  # type: ignore[type-arg]  # beside checks Dagster takes only the bare class
         """One row is a file of a source, once per content it had.
 
@@ -97,18 +84,7 @@ def source_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
 
 def shard_files_specs() -> list[dg.AssetSpec]:
-    """What a registration says of each shard, so that a new video doesn't make all shards look out of date."""
-    same = {name: [dg.TableColumnDep(SOURCE_FILES.name, name)] for name in SOURCE_FILES.stage_columns}
-    return [
-        told_spec(
-            SOURCE_FILES,
-            GROUP,
-            "The part of `source_files` in a shard; told by it.",
-            SHARD_FILES,
-            deps=[SOURCE_FILES.name],
-            metadata={"dagster/column_lineage": dg.TableColumnLineage(same)},
-        )
-    ]
+    return [shard_part_spec(SOURCE_FILES, GROUP)]
 
 
 def _registration_checks(found: Registration, home: Home, shards: Sequence[str]) -> list[dg.AssetCheckResult]:

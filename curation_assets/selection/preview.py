@@ -13,7 +13,6 @@ import polars as pl
 from curation_assets.filters import Filter
 from curation_assets.selection.decisions import score_of
 from curation_assets.selection.scored import (
-    Scan,
     beside,
     has_score,
     hash_of,
@@ -24,6 +23,7 @@ from curation_assets.selection.scored import (
     with_scores,
 )
 from curation_assets.settings import Bound
+from curation_assets.tables import Scan
 
 NEAREST = 5
 SAMPLED = 20_000

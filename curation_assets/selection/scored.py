@@ -1,17 +1,14 @@
 """Many clips of all shards with their scores side by side, for those who ask what thresholds would do."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import polars as pl
 
 from curation_assets.filters import Filter, is_for_clips, passes
 from curation_assets.media_types import IS_IMAGE
 from curation_assets.selection.decisions import score_of
-from curation_assets.tables import TABLES
-
-Scan = Callable[[str], pl.LazyFrame]
-"""The rows of a table, with every column of its schema; a table that isn't there has none."""
+from curation_assets.tables import TABLES, Scan
 
 
 def kept_clips(scan: Scan) -> pl.LazyFrame:

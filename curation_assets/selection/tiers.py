@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import polars as pl
 
 from curation_assets.filters import tier_filters
-from curation_assets.selection.scored import Scan, hash_of, removes, with_scores
+from curation_assets.selection.scored import hash_of, removes, with_scores
 from curation_assets.settings import Settings, Tier
+from curation_assets.tables import Scan
 
 
 def tiers(samples: pl.DataFrame, scan: Scan, settings: Settings) -> Iterator[tuple[Tier, pl.DataFrame]]:

@@ -11,16 +11,15 @@ import polars as pl
 from curation_assets.engines import identity
 from curation_assets.incremental.stage import Stage
 from curation_assets.incremental.work import Pending
-from curation_assets.orchestration.checks import nothing_lost_result, sound_result, whole_table_specs
+from curation_assets.orchestration.checks import nothing_lost_result, sound_result
 from curation_assets.orchestration.stage_asset import (
-    OWNERS,
     Home,
     StageAsset,
     explaining,
     require_same_settings,
     stage_asset,
+    whole_asset,
 )
-from curation_assets.orchestration.step_pods import pod_tags
 from curation_assets.rules import release_rules
 from curation_assets.settings import Settings, Trainer, declared
 from curation_assets.tables import GAP, TRAINING_MANIFEST, TRAINING_SET, Row
@@ -29,7 +28,6 @@ from curation_assets.training_set.manifest import manifest_rows
 from curation_assets.training_set.release import Release, make_release
 from curation_assets.units import Frames
 from curation_assets.upkeep.releases import TablesAt, find_release, release_before, versions_of
-from curation_assets.views.definition import column_schema
 from curation_assets.views.metadata import Values, as_table, numbers, preview, settings_in_force, where
 from resources.delta_store import DeltaStore
 from resources.errors import InputError
@@ -115,16 +113,7 @@ def _score_columns(slot: str) -> list[str]:
 
 
 def _training_set(settings: Settings, stages: Sequence[Stage]) -> dg.AssetsDefinition:
-    @dg.asset(
-        deps=[TRAINING_MANIFEST.name],
-        group_name=GROUP,
-        kinds={"polars", "deltalake"},
-        owners=OWNERS,
-        code_version="1",
-        metadata={"dagster/column_schema": column_schema(TRAINING_SET), "dagster/table_name": TRAINING_SET.name},
-        check_specs=whole_table_specs(TRAINING_SET),
-        op_tags=pod_tags(TRAINING_SET.name, settings.kubernetes),
-    )
+    @whole_asset(TRAINING_SET, settings, GROUP, {"polars"}, deps=[TRAINING_MANIFEST.name])
     def training_set(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult:  # type: ignore[type-arg]  # beside checks Dagster takes only the bare class
         """One row is a release: all shards' samples, exported, with the table versions they came from.
 

@@ -103,6 +103,26 @@ def test_a_prompt_without_a_usable_answer_is_a_failed_row(
     assert "garbage: no answer of 2" in capsys.readouterr().out
 
 
+def test_a_failed_prompt_is_asked_again_on_request(home: Path, tmp_path: Path) -> None:
+    file = write(tmp_path / "refused.jsonl", "garbage", "a cat")
+    with stand_in_server(Model()) as server:
+        assert main(arguments(file, home, server.url)) == 1
+    asked: list[str] = []
+
+    def answers(body: dict[str, Any]) -> tuple[int, bytes]:
+        asked.append(body["messages"][-1]["content"].splitlines()[-1])
+        return 200, completion(json.dumps({KEY: "A heap of things."}))
+
+    with stand_in_server(answers) as server:
+        chat = f"{{base_url: {server.url}, model: stand-in, temperature: 0.7}}"
+        settings = tmp_path / "settings.yaml"
+        settings.write_text(f"beautifying: {{engine: chat, max_attempts: 2, chat: {chat}}}\n")
+        where = ["--home", str(home), "--settings", str(settings)]
+        assert main(["failures", "--retry", "--shard", "refused", *where]) == 0
+    assert asked == ["garbage"]
+    assert [row["status"] for row in rows(home, "refused")] == ["ok", "ok"]
+
+
 def test_a_killed_run_goes_on_without_asking_twice(home: Path, tmp_path: Path) -> None:
     prompts = [f"cat {i}" for i in range(4)]
     file = write(tmp_path / "third.jsonl", *prompts[:2], HELD, *prompts[2:])

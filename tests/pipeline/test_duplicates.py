@@ -3,14 +3,17 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
+from curation_assets.duplicates import deciding
 from curation_assets.home import open_home
 from curation_assets.orchestration.headless import HeadlessRun
 from curation_assets.selection.exclusions import Excluded, exclude
 from curation_assets.settings import SettingsError, load_settings, parse_settings
+from curation_assets.tables import CLIP_SELECTION
 from tests import videos
 from tests.automation.daemon import instance_in_memory, open_daemon
 from tests.pipeline.jobs import BARE_SETTINGS, SOURCE, Job, Session, changed, copy_videos, reelhouse, write_settings
@@ -106,6 +109,30 @@ def test_when_the_kept_clip_is_excluded_the_other_takes_its_place(twins: Twins) 
     assert {name: n for name, n in then.computed().items() if name in ("clip_hashes", "clip_neighbours")} == {}
     assert clip in twins.ids("training_manifest")
     assert kept not in twins.ids("training_manifest")
+
+
+def test_of_two_decisions_at_once_the_one_on_older_rows_is_taken_again(
+    twins: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = twins.job.table("duplicates")["duplicate_of"].drop_nulls()[0]
+    shutil.rmtree(twins.job.home / "tables" / "duplicates")
+    section, resolve = parse_settings(FIND, "a test's settings").duplicates, deciding.resolve
+
+    def overtaken(*arguments: Any) -> pl.DataFrame:
+        monkeypatch.setattr(deciding, "resolve", resolve)
+        shard = twins.job.table("clips").row(by_predicate=pl.col("clip_id") == kept, named=True)["shard"]
+        still = pl.col("selected") & (pl.col("clip_id") != kept)
+        schema = CLIP_SELECTION.schema
+        twins.job.store.change("clip_selection", schema, shard, lambda rows: rows.with_columns(selected=still), {})
+        deciding.decide(twins.job.store, section, None, "the faster run")
+        return resolve(*arguments)
+
+    monkeypatch.setattr(deciding, "resolve", overtaken)
+    decided = deciding.decide(twins.job.store, section, None, "the slower run")
+    stands = twins.job.table("duplicates")
+    assert not stands.is_empty()
+    assert kept not in stands["duplicate_of"].to_list()
+    assert decided.rows.drop("run_id", "computed_at").equals(stands.drop("run_id", "computed_at"))
 
 
 def test_a_copy_that_comes_later_and_is_better_replaces_the_one_that_was_there(new_job: Job) -> None:

@@ -15,9 +15,8 @@ from curation_assets.selection import assets as stage
 from curation_assets.selection.decisions import decisions
 from curation_assets.selection.exclusions import EXCLUDED, with_exclusion
 from curation_assets.selection.preview import RESOLUTIONS, Amount, Effect, Preview, Thresholds, preview
-from curation_assets.selection.scored import Scan
 from curation_assets.settings import parse_settings
-from curation_assets.tables import CLIP_SELECTION, TABLES
+from curation_assets.tables import CLIP_SELECTION, TABLES, Scan
 from curation_assets.units import kept_clips
 from tests.selection.clip_by_clip import Unscored, decide
 
