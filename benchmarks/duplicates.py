@@ -23,8 +23,10 @@ from curation_assets.clips.detection import detect_scenes
 from curation_assets.duplicates.hashing import frame_hash, hash_row
 from curation_assets.duplicates.near_hashes import same_frames
 from curation_assets.duplicates.near_vectors import ReducedVectors
-from curation_assets.duplicates.neighbours import perceptual_pairs
+from curation_assets.duplicates.neighbours import NearVectors, perceptual_pairs
 from curation_assets.raw_videos.probing import probe_video
+from curation_assets.scores.embedding import embedding_row
+from curation_assets.scores.encoded import image_encoder
 from curation_assets.settings import Cuts, Duplicates, Frames, RawVideos
 from resources.ffmpeg import ffmpeg_program
 from resources.media import VideoSource, read_frames
@@ -144,9 +146,17 @@ def changed(footage: str, path: Path, change: Change) -> Clips:
     return clips_of(path if change.shift else copy(path, to_make), moved)
 
 
-def hashed(clips: Clips, prefix: str = "") -> pl.DataFrame:
-    """What of `clip_hashes` is compared."""
-    rows = [{"clip_id": prefix + clip, **hash_row(pictures)} for clip, pictures in clips.items()]
+def described(clips: Clips, prefix: str = "") -> pl.DataFrame:
+    """What of `clip_hashes` and `clip_embeddings` is compared."""
+    encoder = image_encoder(Duplicates().engine)
+    rows = [
+        {
+            "clip_id": prefix + clip,
+            **hash_row(pictures),
+            "embedding": embedding_row(encoder.encode(pictures), encoder.engine, {}, "stored frames")["embedding"],
+        }
+        for clip, pictures in clips.items()
+    ]
     return pl.DataFrame(rows, schema_overrides={"frame_hashes": pl.List(pl.Int64)})
 
 
@@ -166,13 +176,17 @@ def near(new: pl.DataFrame, everyone: pl.DataFrame, distance: int | None = None)
 
 
 def copies_by(change: Change, paths: Mapping[str, Path]) -> pl.DataFrame:
-    return pl.concat([hashed(changed(footage, path, change), "copy of ") for footage, path in paths.items()])
+    return pl.concat([described(changed(footage, path, change), "copy of ") for footage, path in paths.items()])
+
+
+def relations(pairs: pl.DataFrame) -> list[str]:
+    """Of copies, `clip_id`, and the originals they are near to."""
+    return [relation(one.removeprefix("copy of "), other) for one, other in pairs["clip_id", "other_id"].iter_rows()]
 
 
 def change_lines(copied: Mapping[str, pl.DataFrame], everyone: pl.DataFrame) -> Iterator[str]:
     for name, copies in copied.items():
-        pairs = near(copies, everyone).select(one=pl.col("clip_id").str.strip_prefix("copy of "), other="other_id")
-        kinds = [relation(*pair) for pair in pairs.iter_rows()]
+        kinds = relations(near(copies, everyone))
         right = kinds.count("copy")
         related = kinds.count("same shot")
         wrong = len(kinds) - right - related
@@ -198,6 +212,53 @@ def apart_lines(everyone: pl.DataFrame) -> Iterator[str]:
             for one, other in pairs
         ]
         yield f"| {kind} | {len(pairs)} | {sum(frozenset(pair) in found for pair in pairs)} | {min(apart)} |"
+
+
+COSINES = (0.8, 0.85, 0.9, 0.92, 0.95, 0.97, 0.99)
+
+
+def close(new: pl.DataFrame, everyone: pl.DataFrame) -> pl.DataFrame:
+    """Pairs within the least of COSINES."""
+    return NearVectors(new["clip_id"], vectors(new), min(COSINES)).pairs(everyone["clip_id"], vectors(everyone))
+
+
+def vectors(clips: pl.DataFrame) -> NDArray[np.float32]:
+    return np.stack(clips["embedding"].to_list())
+
+
+def semantic_lines(copied: Mapping[str, pl.DataFrame], everyone: pl.DataFrame) -> Iterator[str]:
+    """Recall and precision of each change and of all; last the recall of both kinds together by their defaults."""
+    found = {name: close(copies, everyone) for name, copies in copied.items()}
+    either = {name: copies_by_either(found[name], near(copies, everyone)) for name, copies in copied.items()}
+    for name, pairs in found.items():
+        yield _semantic_line(name, copied[name].height, pairs, either[name])
+    copies = sum(each.height for each in copied.values())
+    yield _semantic_line("all", copies, pl.concat(found.values()), sum(either.values()))
+
+
+def copies_by_either(by_content: pl.DataFrame, by_eye: pl.DataFrame) -> int:
+    pairs = pl.concat([by_content.filter(pl.col("similarity") >= Duplicates().min_cosine), by_eye])
+    return relations(pairs.unique(["clip_id", "other_id"])).count("copy")
+
+
+def _semantic_line(name: str, copies: int, pairs: pl.DataFrame, either: int) -> str:
+    cells = []
+    for cosine in COSINES:
+        kinds = relations(pairs.filter(pl.col("similarity") >= cosine))
+        right, related = kinds.count("copy"), kinds.count("same shot")
+        wrong = len(kinds) - right - related
+        cells.append(f"{right / copies:.2f} {right / (right + wrong):.2f}" if right + wrong else "0.00 -")
+    return f"| {name} | {copies} | {' | '.join(cells)} | {either / copies:.2f} |"
+
+
+def semantically_apart_lines(everyone: pl.DataFrame) -> Iterator[str]:
+    """Of originals, pairs that aren't copies: how many are found, and how close the nearest two are."""
+    shown = list(zip(everyone["clip_id"], vectors(everyone), strict=True))
+    for kind in ("same shot", "same film", "other footage"):
+        pairs = ((one, other) for one, other in combinations(shown, 2) if relation(one[0], other[0]) == kind)
+        similarities = [float(one @ other) for (_, one), (_, other) in pairs]
+        found = (str(sum(similarity >= cosine for similarity in similarities)) for cosine in COSINES)
+        yield f"| {kind} | {len(similarities)} | {' | '.join(found)} | {max(similarities):.2f} |"
 
 
 def unrelated_parts(clips: Clips, count: int = 3000) -> list[NDArray[np.uint64]]:
@@ -347,6 +408,21 @@ a quarter to 60 % as wide, those that are the same by one frame alone, as if not
 |---|---|---|---|---|---|---|
 {distances}
 
+## Copies that embeddings find
+
+`semantic`, of the same copies and originals, by {engine} and by `duplicates.min_cosine`: recall, then precision.
+Both: the recall of `perceptual` and `semantic` together, by the defaults.
+
+| change | copies | {cosines} | both |
+|---|---|{columns}|---|
+{semantic}
+
+Clips that are not copies: how many pairs of them are found. So few pairs don't show what is close among millions.
+
+| two clips | pairs | {cosines} | cosine of the nearest two |
+|---|---|{columns}|---|
+{semantically_apart}
+
 ## Time and memory
 
 Made hashes and embeddings of 512 dimensions, clustered; {copied:.0%} are copies. Wall seconds on a machine that does
@@ -367,7 +443,7 @@ def main() -> None:
     clips = {
         clip: shown for name, path in paths.items() for clip, shown in clips_of(path, originals(name, path)).items()
     }
-    everyone = hashed(clips)
+    everyone = described(clips)
     copied = {name: copies_by(change, paths) for name, change in CHANGES.items()}
     parts = unrelated_parts(clips)
     settings = Duplicates()
@@ -382,6 +458,11 @@ def main() -> None:
         changes="\n".join(change_lines(copied, everyone)),
         apart="\n".join(apart_lines(everyone)),
         distances="\n".join(distance_lines(copied, everyone, parts)),
+        engine=settings.engine,
+        cosines=" | ".join(map(str, COSINES)),
+        columns="|".join(["---"] * len(COSINES)),
+        semantic="\n".join(semantic_lines(copied, everyone)),
+        semantically_apart="\n".join(semantically_apart_lines(everyone)),
         copied=COPIED_SHARE,
         new=NEW,
         scale="\n".join(

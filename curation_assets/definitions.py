@@ -8,7 +8,9 @@ from curation_assets.beautified_prompts.assets import beautified_prompt_assets
 from curation_assets.captions.assets import caption_assets
 from curation_assets.clip_files.assets import clip_file_assets
 from curation_assets.clips.assets import clip_assets, scene_assets
+from curation_assets.crops.assets import crop_assets
 from curation_assets.duplicates.assets import duplicate_assets, duplicate_specs
+from curation_assets.duplicates.deciding import decision
 from curation_assets.frames.assets import frame_assets
 from curation_assets.incremental.stage import Stage
 from curation_assets.orchestration.automation import jobs, schedules, sensors, with_policy
@@ -16,7 +18,7 @@ from curation_assets.orchestration.stage_asset import SHARDS, Home, StageAsset
 from curation_assets.raw_videos.assets import raw_video_assets, shard_files_specs, source_assets
 from curation_assets.raw_videos.takedowns import takedown_specs
 from curation_assets.report.assets import report_assets
-from curation_assets.scores.assets import score_assets
+from curation_assets.scores.assets import score_assets, screening_assets
 from curation_assets.selection.assets import sample_selection_assets, selection_assets
 from curation_assets.selection.exclusions import exclusion_specs
 from curation_assets.settings import Settings, SettingsError, home_path, load_settings
@@ -49,7 +51,9 @@ def all_assets(settings: Settings) -> list[StageAsset | dg.AssetsDefinition]:
         *scene_assets(settings),
         *clip_assets(settings),
         *frame_assets(settings),
+        *crop_assets(settings),
         *score_assets(settings),
+        *screening_assets(settings),
         *selection_assets(settings),
         *duplicate_assets(settings),
         *caption_assets(settings),
@@ -57,7 +61,7 @@ def all_assets(settings: Settings) -> list[StageAsset | dg.AssetsDefinition]:
         *clip_file_assets(settings),
     ]
     stages = [stage for asset in from_videos if isinstance(asset, StageAsset) for stage in asset.stages]
-    of_all = [*training_set_assets(settings, stages), *report_assets(settings)]
+    of_all = [*training_set_assets(settings, stages, decision(settings)), *report_assets(settings)]
     return [*from_videos, *of_all, *beautified_prompt_assets(settings)]
 
 

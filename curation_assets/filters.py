@@ -30,6 +30,8 @@ UNITS = {
     ("border_share", "opencv"): "share of the picture",
     ("frozen_share", "opencv"): "share of neighbouring frames",
     ("colour", "opencv"): "mean CIELAB chroma",
+    ("safety", "opennsfw"): "probability",
+    ("watermark", "static_overlay"): "share of the picture",
     ("alignment", "label_similarity"): "centred cosine",
     ("alignment", "clip_similarity"): "cosine",
     ("alignment", "clip_score"): "100 x cosine",

@@ -61,12 +61,15 @@ PARENT: Mapping[str, tuple[str, str]] = {  # table -> the column that names its 
     "scenes": ("video_id", "raw_videos"),
     "clips": ("video_id", "raw_videos"),
     "frames": ("clip_id", "clips"),
+    "clip_crops": ("clip_id", "frames"),
     "motion_scores": ("clip_id", "clips"),
     "semantic_scores": ("clip_id", "frames"),
     "clip_embeddings": ("clip_id", "frames"),
     "aesthetic_scores": ("clip_id", "frames"),
     "text_scores": ("clip_id", "frames"),
     "technical_scores": ("clip_id", "frames"),
+    "safety_scores": ("clip_id", "frames"),
+    "watermark_scores": ("clip_id", "frames"),
     "clip_selection": ("clip_id", "clips"),
     "clip_hashes": ("clip_id", "frames"),
     "clip_neighbours": ("clip_id", "clip_hashes"),
@@ -82,6 +85,10 @@ PARENT: Mapping[str, tuple[str, str]] = {  # table -> the column that names its 
 RANGES: Mapping[str, Mapping[str, Range]] = {
     "raw_videos": {"width": COUNT, "height": COUNT, "frame_count": COUNT, "duration_s": POSITIVE},
     "frames": {"width": COUNT, "height": COUNT, "frame_times_s": POSITIVE, "frames_size_bytes": COUNT},
+    "clip_crops": {
+        "area_share": SHARE,
+        **dict.fromkeys(("crop_box", "frames_box"), POSITIVE._replace(optional=True)),
+    },
     "motion_scores": {
         **dict.fromkeys(("motion_score", "motion_min", "motion_max", "motion_p90", "pair_scores"), POSITIVE),
         **dict.fromkeys(("camera_pan", "camera_tilt", "camera_zoom", "camera_roll"), Range(optional=True)),
@@ -100,6 +107,8 @@ RANGES: Mapping[str, Mapping[str, Range]] = {
         "luma": Range(0, 255),
         "colour": POSITIVE,
     },
+    "safety_scores": {"safety_score": SHARE, "frame_scores": SHARE},
+    "watermark_scores": {"watermark_score": SHARE, "watermark_box": POSITIVE._replace(optional=True)},
     "rewritten_captions": {"similarity": COSINE},
     "alignment_scores": {"alignment_score": ALIGNMENT, "frame_scores": ALIGNMENT},
     "clip_files": {
@@ -117,7 +126,7 @@ RANGES: Mapping[str, Mapping[str, Range]] = {
         "semantic_score": Range(-1, 1, optional=True),
         "alignment_score": ALIGNMENT._replace(optional=True),
         "text_score": TEXT_AREA._replace(optional=True),
-        "technical_score": SHARE._replace(optional=True),
+        **dict.fromkeys(("technical_score", "safety_score", "watermark_score"), SHARE._replace(optional=True)),
     },
 }
 

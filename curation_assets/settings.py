@@ -169,6 +169,19 @@ class Frames(Section):
     jpeg_quality: int = Field(92, ge=1, le=100, description="of the stored pictures, as libjpeg counts")
 
 
+class Crop(Section):
+    """What is cut off a clip's picture rather than the clip left out. Shares from benchmarks/cropping.md."""
+
+    borders: bool = Field(False, description="letterbox and pillarbox bars that all stored frames have")
+    subtitles: bool = Field(False, description="all from the highest line of text that begins in the lower end")
+    min_area_share: float = Field(0.6, gt=0, le=1, description="of the picture that must be left; less: it stays whole")
+    subtitle_band_share: Share = Field(0.3, description="of the picture's height that is its lower end")
+
+    @property
+    def is_on(self) -> bool:
+        return self.borders or self.subtitles
+
+
 class Camera(Section):
     """What names a clip's `camera_motion`; from benchmarks/camera_motion.md."""
 
@@ -374,6 +387,18 @@ class Technical(Section):
     engines: tuple[Literal["opencv"], ...] = Field(("opencv",), description=ENGINES)
 
 
+class Safety(Section):
+    """Off by default. `opennsfw` knows pornography in photographs alone: no violence, and no drawings."""
+
+    engines: tuple[Literal["opennsfw"], ...] = Field((), description=ENGINES)
+
+
+class Watermark(Section):
+    """Off by default. `static_overlay` sees what stands still where something moves behind it."""
+
+    engines: tuple[Literal["static_overlay"], ...] = Field((), description=ENGINES)
+
+
 class Bound(Part):
     """Inclusive bounds: a score equal to a bound passes. A missing score never passes."""
 
@@ -453,6 +478,18 @@ class TechnicalEngineBounds(Section):
     opencv: TechnicalBounds = TechnicalBounds()
 
 
+class SafetyBounds(Merged):
+    """Yahoo's README calls pictures unsafe from a probability of 0.8 on, and safe below 0.2."""
+
+    opennsfw: Bound = Bound(min=0.2)
+
+
+class WatermarkBounds(Merged):
+    """From benchmarks/watermarks.md."""
+
+    static_overlay: VideoBound = VideoBound(max=0.0005)
+
+
 class Selection(Section):
     """The filters of `clip_selection`: slot -> engine -> bound. Every engine that is on must pass."""
 
@@ -461,6 +498,8 @@ class Selection(Section):
     aesthetic: AestheticBounds = AestheticBounds()
     text: TextBounds = TextBounds()
     technical: TechnicalEngineBounds = TechnicalEngineBounds()
+    safety: SafetyBounds = SafetyBounds()
+    watermark: WatermarkBounds = WatermarkBounds()
 
 
 def text_of(value: str | None) -> str | None:
@@ -828,10 +867,13 @@ class Steps(Merged):
     scenes: Pod = _MEDIA
     clips: Pod = _ARITHMETIC
     frames_and_motion: Pod = _MEDIA
+    clip_crops: Pod = _NETWORKS
     semantic_scores: Pod = _NETWORKS  # makes clip_embeddings too
     aesthetic_scores: Pod = _NETWORKS
     text_scores: Pod = _NETWORKS
     technical_scores: Pod = Pod(cpu=4, memory="8Gi")
+    safety_scores: Pod = Pod(cpu=4, memory="8Gi")
+    watermark_scores: Pod = Pod(cpu=4, memory="8Gi")
     clip_selection: Pod = _ARITHMETIC
     clip_hashes: Pod = Pod(cpu=4, memory="8Gi")
     clip_neighbours: Pod = Pod(cpu=4, memory="16Gi")
@@ -864,12 +906,15 @@ class Settings(Section):
     cuts: Cuts = Cuts()
     clips: Clips = Clips()
     frames: Frames = Frames()
+    crop: Crop = Crop()
     motion: Motion = Motion()
     semantic: Semantic = Semantic()
     embeddings: Embeddings = Embeddings()
     aesthetic: Aesthetic = Aesthetic()
     text: Text = Text()
     technical: Technical = Technical()
+    safety: Safety = Safety()
+    watermark: Watermark = Watermark()
     selection: Selection = Selection()
     captions: Captions = Captions()
     rewriting: Rewriting = Rewriting()

@@ -87,6 +87,13 @@ _SCORED_BY = {
     "sampling": col(pl.String, "which frames or pairs were looked at"),
 }
 
+_CROPPED = {
+    "crop_box": col(
+        pl.List(pl.Int64),
+        "the part of the source's picture that was looked at: left, top, width, height, px; null: all of it",
+    ),
+}
+
 SOURCE_FILES = Table(
     "source_files",
     "a file of a source, once per content it had",
@@ -201,6 +208,23 @@ FRAMES = Table(
     },
 )
 
+CLIP_CROPS = Table(
+    "clip_crops",
+    "a clip: what is cut off its picture, or why nothing is",
+    ("clip_id",),
+    {
+        "clip_id": col(pl.String, "clip"),
+        "crop_box": col(
+            pl.List(pl.Int64),
+            "what stays: left, top, width, height, px of the source's upright picture of square pixels, all even; "
+            "null: all of it",
+        ),
+        "frames_box": col(pl.List(pl.Int64), "what of the stored frames lies within it, px of those"),
+        "area_share": col(pl.Float64, "share of the picture without borders and subtitles, 0..1, cut off or not"),
+        "reason": col(pl.String, "letterbox, pillarbox, subtitles; or why the picture stays whole"),
+    },
+)
+
 MOTION_SCORES = Table(
     "motion_scores",
     "a clip and a motion engine",
@@ -208,7 +232,9 @@ MOTION_SCORES = Table(
     {
         "clip_id": col(pl.String, "clip"),
         **_SCORED_BY,
-        "motion_score": col(pl.Float64, "mean over pairs of the mean flow magnitude, 5 decimals"),
+        "motion_score": col(
+            pl.Float64, "mean over pairs of the mean flow magnitude, 5 decimals; of the whole picture, cropped or not"
+        ),
         "motion_min": col(pl.Float64, "smallest pair"),
         "motion_max": col(pl.Float64, "largest pair"),
         "motion_p90": col(pl.Float64, "90th percentile over pairs, linear interpolation"),
@@ -242,6 +268,7 @@ SEMANTIC_SCORES = Table(
         "semantic_score": col(pl.Float64, "smallest cosine of neighbouring frames' features, -1..1"),
         "semantic_mean": col(pl.Float64, "mean cosine of neighbours, -1..1"),
         "pair_scores": col(pl.List(pl.Float64), "cosine of each pair of neighbours"),
+        **_CROPPED,
     },
 )
 
@@ -257,6 +284,7 @@ CLIP_EMBEDDINGS = Table(
         "sampling": col(pl.String, "which frames were looked at"),
         "embedding": col(pl.List(pl.Float32), "mean of the frames' unit vectors, made a unit vector again"),
         "length": col(pl.Float64, "of that mean before, 0..1; 1 where all frames look the same"),
+        **_CROPPED,
     },
 )
 
@@ -269,6 +297,7 @@ AESTHETIC_SCORES = Table(
         **_SCORED_BY,
         "aesthetic_score": col(pl.Float64, "mean over frames"),
         "frame_scores": col(pl.List(pl.Float64), "one a frame"),
+        **_CROPPED,
     },
 )
 
@@ -282,6 +311,7 @@ TEXT_SCORES = Table(
         "text_score": col(pl.Float64, "mean over frames of text's area over the frame's; craft's sum may be above 1"),
         "frame_scores": col(pl.List(pl.Float64), "one a frame"),
         "texts": col(pl.List(pl.String), "distinct recognised strings in reading order; craft reads none"),
+        **_CROPPED,
     },
 )
 
@@ -303,6 +333,37 @@ TECHNICAL_SCORES = Table(
         "border_share": col(pl.Float64, "share of the picture in flat borders that all frames have, 0..1"),
         "frozen_share": col(pl.Float64, "share of neighbouring frames without visible change, 0..1; null for an image"),
         "colour": col(pl.Float64, "mean chroma (distance from grey in CIELAB) over frames, 0..; near 0 is grey"),
+        **_CROPPED,
+    },
+)
+
+SAFETY_SCORES = Table(
+    "safety_scores",
+    "a clip and a classifier of unsafe content",
+    ("clip_id", "engine"),
+    {
+        "clip_id": col(pl.String, "clip"),
+        **_SCORED_BY,
+        "safety_score": col(pl.Float64, "of the least safe frame, 0..1"),
+        "frame_scores": col(pl.List(pl.Float64), "1 - the probability that it is unsafe, one a frame"),
+        **_CROPPED,
+    },
+)
+
+WATERMARK_SCORES = Table(
+    "watermark_scores",
+    "a clip and what is laid over its picture",
+    ("clip_id", "engine"),
+    {
+        "clip_id": col(pl.String, "clip"),
+        **_SCORED_BY,
+        "watermark_score": col(
+            pl.Float64, "share of the picture in edges of what stands still while all around changes, 0..1"
+        ),
+        "watermark_box": col(
+            pl.List(pl.Int64), "the largest such thing: left, top, width, height, px of the frames; null: none"
+        ),
+        **_CROPPED,
     },
 )
 
@@ -383,6 +444,7 @@ ALIGNMENT_SCORES = Table(
         "alignment_score": col(pl.Float64, "how well caption and pictures fit, in the engine's unit"),
         "frame_scores": col(pl.List(pl.Float64), "one a frame"),
         "caption": col(pl.String, "the caption that was scored"),
+        **_CROPPED,
     },
 )
 
@@ -452,6 +514,9 @@ CLIP_FILES = Table(
         "audio_codec": col(pl.String, "null without audio"),
         "first_frame_psnr_db": col(pl.Float64, "first frame against the source's, at most 100"),
         "last_frame_psnr_db": col(pl.Float64, "last frame against the source's, at most 100"),
+        "crop_box": col(
+            pl.List(pl.Int64), "the part of the source's picture it shows: left, top, width, height, px; null: all"
+        ),
     },
 )
 
@@ -480,12 +545,17 @@ TRAINING_MANIFEST = Table(
         "aesthetic_score": col(pl.Float64, "of the first aesthetic engine; null when off"),
         "text_score": col(pl.Float64, "of the first text reader"),
         "technical_score": col(pl.Float64, "of the first technical engine"),
+        "safety_score": col(pl.Float64, "of the first classifier of unsafe content; null when off"),
+        "watermark_score": col(pl.Float64, "of the first watermark engine; null when off, and for an image"),
         "alignment_score": col(pl.Float64, "of the first alignment engine; null when off"),
         "original_caption": col(pl.String, "before rewriting"),
         "caption_engine": col(pl.String, "what wrote the original caption"),
         "rewriting_engine": col(pl.String, "what rewrote it"),
         "caption_tokens": col(pl.Int64, "estimated tokens of text"),
         "warnings": col(pl.List(pl.String), "what the trainer would stumble over"),
+        "crop_box": col(
+            pl.List(pl.Int64), "the part of the source's picture it shows: left, top, width, height, px; null: all"
+        ),
         "listing": col(pl.String, "JSON object of the source listing's extra columns"),
     },
 )
@@ -571,12 +641,15 @@ TABLES: dict[str, Table] = {
         SCENES,
         CLIPS,
         FRAMES,
+        CLIP_CROPS,
         MOTION_SCORES,
         SEMANTIC_SCORES,
         CLIP_EMBEDDINGS,
         AESTHETIC_SCORES,
         TEXT_SCORES,
         TECHNICAL_SCORES,
+        SAFETY_SCORES,
+        WATERMARK_SCORES,
         CLIP_SELECTION,
         CLIP_HASHES,
         CLIP_NEIGHBOURS,

@@ -39,6 +39,8 @@ DECODING: Mapping[str, Sequence[str]] = {  # what `clips_with_source` takes
     "clips": ("clip_id", "video_id", "dropped", *SPAN),
     "raw_videos": ("video_id", "source_uri", "missing", *READING),
 }
+BOXES = ("crop_box", "frames_box")
+"""Columns of clip_crops: what stays of the picture, px of the source's and of the stored frames."""
 
 
 def kept_clips(reads: Frames) -> pl.DataFrame:
@@ -56,6 +58,26 @@ def clips_with_source(reads: Frames) -> pl.DataFrame:
 def stored_frames(reads: Frames) -> pl.DataFrame:
     """Clips with their stored frames."""
     return reads["frames"].select("clip_id", "frames_path", "frames_sha256", blocked_by("frames"))
+
+
+def crops_of(settings: Settings, *boxes: str) -> Mapping[str, Sequence[str]]:
+    """What `with_crops` reads: these boxes of `clip_crops`, where it is on."""
+    return {"clip_crops": ["clip_id", *boxes]} if settings.crop.is_on else {}
+
+
+def with_crops(clips: pl.DataFrame, reads: Frames) -> pl.DataFrame:
+    """Adds the boxes of `clip_crops` that are read, where any are; a clip without a row there is blocked."""
+    if "clip_crops" not in reads:
+        return clips
+    no_row = pl.when(pl.col("_known").is_null()).then(pl.lit("clip_crops: no row of it"))
+    boxes = [name for name in BOXES if name in reads["clip_crops"].columns]
+    crops = reads["clip_crops"].select("clip_id", *boxes, blocked_by("clip_crops").alias("_failed"), _known=True)
+    first = [pl.col("blocked")] if "blocked" in clips.columns else []
+    return (
+        clips.join(crops, on="clip_id", how="left", maintain_order="left")
+        .with_columns(blocked=pl.coalesce(*first, "_failed", no_row))
+        .drop("_failed", "_known")
+    )
 
 
 def selected_clips(reads: Frames, decision: str = "clip_selection") -> pl.DataFrame:

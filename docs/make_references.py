@@ -15,7 +15,7 @@ import polars as pl
 
 from curation_assets.definitions import build_definitions, stage_assets
 from curation_assets.field_help import REQUIRED, FieldHelp, field_help, plain
-from curation_assets.settings import Duplicates, Section, Settings
+from curation_assets.settings import Crop, Duplicates, Safety, Section, Settings, Watermark
 from curation_assets.tables import BOOKKEEPING, TABLES, Column, Table
 
 DOCS = Path(__file__).parent
@@ -38,7 +38,12 @@ def pages(outputs: Mapping[str, str]) -> dict[Path, str]:
 
 def tables_page() -> str:
     """Every table and column, and what it is made from."""
-    settings = Settings(duplicates=Duplicates(kinds=("exact", "perceptual")))
+    settings = Settings(
+        crop=Crop(borders=True),
+        safety=Safety(engines=("opennsfw",)),
+        watermark=Watermark(engines=("static_overlay",)),
+        duplicates=Duplicates(kinds=("exact", "perceptual")),
+    )
     specs = {
         spec.key.to_user_string(): spec
         for spec in build_definitions(settings, "unused").resolve_all_asset_specs()
@@ -53,7 +58,8 @@ def tables_page() -> str:
         MADE_BY,
         "Every table of a home, each a Delta table of its name below `tables/`, and what its columns hold. In Python "
         "`open_tables(HOME).columns(TABLE)` gives the same; [recipes](recipes.md) ask them. What a table is made "
-        "from is given for the default settings with `duplicates` on: engines that are off are not read.",
+        "from is given for the default settings with `crop`, `safety`, `watermark` and `duplicates` on: engines that "
+        "are off are not read.",
         _grid(
             ("table", "one row is", "key", "made from"),
             ((_link(name), table.row_is, _codes(table.key), _codes(made_from[name])) for name, table in TABLES.items()),

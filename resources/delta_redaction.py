@@ -1,4 +1,5 @@
-"""Take rows out of every version of a Delta table: out of its old data files and out of what the log quotes of them.
+"""Take rows, or parts of them, out of every version of a Delta table: out of its old data files and of what the log
+quotes of them.
 
 Delta keeps old versions by never changing a file. A takedown needs the contrary: the same versions, without some
 rows. A data file keeps its name and its place in every version that names it; the log's note of its size follows,
@@ -8,7 +9,7 @@ and the log's optional statistics, which quote the smallest and largest strings 
 import io
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
@@ -21,8 +22,8 @@ from resources.files import Files
 _COMMIT = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\..*parquet")
 
-Holds = Callable[[Collection[str]], pl.Expr]
-"""Which rows must go, given the names of a file's columns."""
+Without = Callable[[pl.DataFrame], pl.DataFrame]
+"""A file's rows without what must go: the same rows where nothing must."""
 
 
 @dataclass(frozen=True)
@@ -35,34 +36,34 @@ class Redaction:
     oldest: int
 
 
-def held_in(files: Files, folder: str, holds: Holds) -> list[str]:
-    """The Parquet files below `folder` with rows that must go, of whatever version."""
-    return [found.path for found in files.found(folder) if _is_data(found.path) and _holding(files, found.path, holds)]
+def held_in(files: Files, folder: str, without: Without) -> list[str]:
+    """The Parquet files below `folder` with something that must go, of whatever version."""
+    return [path for path, _ in _held(files, folder, without)]
 
 
-def redact_files(files: Files, folder: str, holds: Holds) -> int:
-    """Rewrite those files without the rows, and delete what killed writers left half written; returns how many."""
-    held = held_in(files, folder, holds)
-    for path in held:
-        rows = _read(files, path)
+def redact_files(files: Files, folder: str, without: Without) -> int:
+    """Rewrite those files without it, and delete what killed writers left half written; returns how many."""
+    held = 0
+    for path, rows in _held(files, folder, without):
         kept = io.BytesIO()
-        rows.filter(~holds(rows.columns).fill_null(False)).write_parquet(kept)
+        rows.write_parquet(kept)
         files.write(path, kept.getvalue())
+        held += 1
     unfinished = [found.path for found in files.found(folder) if _is_unfinished(found.path)]
     for path in unfinished:
         files.delete(path)
-    return len(held) + len(unfinished)
+    return held + len(unfinished)
 
 
-def redact(store: DeltaStore, files: Files, table: str, shard: str, holds: Holds) -> Redaction:
-    """Take the rows out of all versions of a table's shard but the newest, which must be rid of them already.
+def redact(store: DeltaStore, files: Files, table: str, shard: str, without: Without) -> Redaction:
+    """Take what must go out of all versions of a table's shard but the newest, which must be rid of it already.
 
     Can be interrupted anywhere and done again. A version of the shard can't be read between the rewriting of a file
     and that of the log. Where the log doesn't reach back to the first version, older versions than the newest go.
     """
     folder = f"tables/{table}"
     place = f"{folder}/{PARTITION}={quote(shard, safe=' ')}"
-    data_files = redact_files(files, place, holds)
+    data_files = redact_files(files, place, without)
     handle = store.snapshot(table)
     newest = int(handle.version())
     active = {unquote(uri).rpartition("/")[2] for uri in handle.file_uris()}
@@ -126,16 +127,18 @@ def _is_unfinished(path: str) -> bool:
     return path.endswith(".partial") or ".parquet#" in _name(path)
 
 
-def _holding(files: Files, path: str, holds: Holds) -> bool:
-    try:
-        rows = _read(files, path)
-    except (pl.exceptions.PolarsError, FileNotFoundError):  # not by delta-rs, or vacuumed just now
-        return False
-    return bool(rows.select(holds(rows.columns).any()).item())
-
-
-def _read(files: Files, path: str) -> pl.DataFrame:
-    return pl.read_parquet(io.BytesIO(files.read(path)))
+def _held(files: Files, folder: str, without: Without) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The path of each, and what is left of its rows."""
+    for found in files.found(folder):
+        if not _is_data(found.path):
+            continue
+        try:
+            rows = pl.read_parquet(io.BytesIO(files.read(found.path)))
+        except (pl.exceptions.PolarsError, FileNotFoundError):  # not by delta-rs, or vacuumed just now
+            continue
+        left = without(rows)
+        if not left.equals(rows):
+            yield found.path, left
 
 
 def _name(path: str) -> str:

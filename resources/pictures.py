@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from resources.errors import InputError
 from resources.spent import spent
 
+Box = Sequence[int]
+"""Left, top, width and height of a part of a picture, px."""
+
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the oldest a zip can hold: equal pictures make equal bytes
 
 
@@ -29,6 +32,14 @@ def pack_pictures(pictures: Sequence[NDArray[np.uint8]], quality: int) -> bytes:
     return packed.getvalue()
 
 
+def cropped(picture: NDArray[np.uint8], box: Box | None) -> NDArray[np.uint8]:
+    """The part of a picture in the box; all of it without one."""
+    if box is None:
+        return picture
+    left, top, width, height = box
+    return np.ascontiguousarray(picture[top : top + height, left : left + width])
+
+
 def present(positions: Sequence[int] | None, count: int) -> Sequence[int]:
     """The wanted `positions` (all when None) of `count` pictures; a single one, an image's, stands for any of them."""
     return range(count) if positions is None or count == 1 else positions
@@ -45,8 +56,10 @@ def unpack_jpegs(data: bytes, positions: Sequence[int] | None = None) -> list[by
 
 
 @spent("decoding")
-def unpack_pictures(data: bytes, positions: Sequence[int] | None = None) -> list[NDArray[np.uint8]]:
-    """Decode the pictures `present` for `positions` to RGB, height x width x 3.
+def unpack_pictures(
+    data: bytes, positions: Sequence[int] | None = None, box: Box | None = None
+) -> list[NDArray[np.uint8]]:
+    """Decode the pictures `present` for `positions` to RGB, height x width x 3; of each what lies in the box.
 
     Raises InputError when the data is no such zip or lacks a picture.
     """
@@ -57,7 +70,7 @@ def unpack_pictures(data: bytes, positions: Sequence[int] | None = None) -> list
         picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
         if picture is None:
             raise damaged("one is no JPEG")
-        pictures.append(picture.astype(np.uint8, copy=False))
+        pictures.append(cropped(picture.astype(np.uint8, copy=False), box))
     return pictures
 
 

@@ -1,6 +1,7 @@
 """Text readers: where text stands in a picture, and what it says."""
 
-from dataclasses import dataclass
+import unicodedata
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,6 +40,25 @@ class TextReader(Protocol):
         Text is searched for with the picture's longest side shrunk to `longest_side_px`; a box counts when
         its text was recognised with at least `min_confidence`.
         """
+
+
+def read_text(
+    reader: TextReader,
+    picture: NDArray[np.uint8],
+    *,
+    longest_side_px: int,
+    min_confidence: float,
+    min_characters: int,
+) -> list[TextBox]:
+    """The boxes of `TextReader.read` with so many characters that can be printed, and these alone as their text."""
+    boxes = reader.read(picture, longest_side_px, min_confidence)
+    printed = [replace(box, text=_printable(box.text)) for box in boxes]
+    return [box for box in printed if len(box.text) >= min_characters]
+
+
+def _printable(text: str) -> str:
+    """Without control, format and unassigned characters, which could disturb where the text is shown."""
+    return "".join(c for c in text if not unicodedata.category(c).startswith("C")).strip()
 
 
 def text_reader_identity(engine: str) -> dict[str, str]:

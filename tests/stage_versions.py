@@ -12,7 +12,7 @@ from pathlib import Path
 import grimp
 
 from curation_assets.definitions import build_definitions
-from curation_assets.settings import Settings
+from curation_assets.settings import Safety, Settings, Watermark
 
 RECORD = Path(__file__).with_suffix(".json")
 ROOT = Path(__file__).parent.parent
@@ -28,6 +28,8 @@ COMPUTED_BY = {
     "aesthetic_scores": "curation_assets.scores.from_frames",
     "text_scores": "curation_assets.scores.from_frames",
     "technical_scores": "curation_assets.scores.from_frames",
+    "safety_scores": "curation_assets.scores.screening",
+    "watermark_scores": "curation_assets.scores.screening",
     "clip_selection": "curation_assets.selection.decisions",
     "captions": "curation_assets.captions.from_frames",
     "rewritten_captions": "curation_assets.captions.rewriting",
@@ -37,6 +39,7 @@ COMPUTED_BY = {
     "training_manifest": "curation_assets.training_set.manifest",
     "beautified_prompts": "curation_assets.beautified_prompts.beautifying",
 }
+SETTINGS = Settings(safety=Safety(engines=("opennsfw",)), watermark=Watermark(engines=("static_overlay",)))
 WITHOUT_RESULT = {"curation_assets.settings", "resources.files", "resources.object_store", "resources.errors"}
 
 
@@ -45,7 +48,7 @@ def present() -> dict[str, dict[str, str]]:
     graph = grimp.build_graph("curation_assets", "resources", cache_dir=None)
     specs = {
         spec.key.to_user_string(): spec.code_version or ""
-        for spec in build_definitions(Settings(), "unused").resolve_all_asset_specs()
+        for spec in build_definitions(SETTINGS, "unused").resolve_all_asset_specs()
     }
     found = {}
     for table, module in COMPUTED_BY.items():

@@ -222,6 +222,8 @@ OTHER_VALUES: dict[str, Any] = {
     "duplicates.kinds": ["exact"],
     "duplicates.keep": ["length"],
     "aesthetic.engines": ["laion_v2"],
+    "safety.engines": ["opennsfw"],
+    "watermark.engines": ["static_overlay"],
     "tiers": [{"name": "broad"}],
     "training_set.bins.aspect_ratios": ["1:1"],
     "training_set.bins.short_sides_px": [256],

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from curation_assets.captions import from_frames
-from curation_assets.captions.alignment import UNIFORM_FRAMES, alignment_networks, network_alignment
+from curation_assets.captions.alignment import alignment_networks, network_alignment
 from curation_assets.captions.captioning import Captioner, caption_clips, caption_prompt
 from curation_assets.captions.rewriting import rewrite_captions, rewriter_of, unchanged
 from curation_assets.engines import engine_needs, identity
@@ -28,18 +28,18 @@ from curation_assets.orchestration.stage_asset import StageAsset, stage_asset
 from curation_assets.settings import Settings, declared
 from curation_assets.tables import ALIGNMENT_SCORES, CAPTIONS, REWRITTEN_CAPTIONS, Row
 from curation_assets.tools import Tools
-from curation_assets.units import Frames, chosen_by, selected_clips, stored_frames
+from curation_assets.units import BOXES, Frames, chosen_by, crops_of, selected_clips, stored_frames, with_crops
 from curation_assets.writing import explained
 from resources.chat import ChatClient
 from resources.errors import InputError, Need, TransientError
 from resources.image_encoder import image_encoder_identity
 from resources.networks import Arrays
-from resources.pictures import unpack_jpegs
 from resources.sentence_encoder import open_sentence_encoder, sentence_encoder_identity
 from resources.tokens import token_counter, tokenizer_revision
 
 GROUP = "5_captions"
 CLASSIFIER = "efficientnet_lite0"
+_FRAMES = {"frames": ["clip_id", "frames_path", "frames_sha256"]}
 CLASSIFIER_NEED: Need = partial(image_encoder_identity, CLASSIFIER)
 
 
@@ -50,7 +50,7 @@ def caption_assets(settings: Settings) -> list[StageAsset]:
 def _captions(settings: Settings) -> StageAsset:
     facts = settings.captions.engine == "facts"
     made_by = identity(image_encoder_identity, CLASSIFIER) if facts else _captioning_settings(settings)
-    reads = {**chosen_by(settings), "frames": ["clip_id", "frames_path", "frames_sha256"]}
+    reads = {**chosen_by(settings), **_FRAMES, **crops_of(settings, *BOXES)}
     if facts:
         reads |= {
             "clips": ["clip_id", "duration_s"],
@@ -68,7 +68,7 @@ def _captions(settings: Settings) -> StageAsset:
         paid=True,
         settings={"engine": settings.captions.engine, **made_by},
         not_data=frozenset({"frames_path"}),
-        added=frozenset({"image_prompt"}),
+        added=frozenset({"image_prompt", *BOXES}),
     )
 
     needs = [CLASSIFIER_NEED] if facts else [*writer_needs(settings.captions, "captions"), _tokenizer(settings)]
@@ -86,7 +86,7 @@ def _captions(settings: Settings) -> StageAsset:
 
 
 def selected_frames(reads: Frames) -> pl.DataFrame:
-    return stored_frames(reads).join(selected_clips(reads), on="clip_id")
+    return with_crops(stored_frames(reads), reads).join(selected_clips(reads), on="clip_id")
 
 
 def frames_with_prompt(reads: Frames, image_prompt: str) -> pl.DataFrame:
@@ -108,7 +108,12 @@ def clips_with_facts(reads: Frames) -> pl.DataFrame:
 
 def _own(unit: Work) -> Row:
     names = ("frames_path", "frames_sha256", "duration_s", "motion_score", "texts")
-    return {name: unit.values[name] for name in names}
+    return {**{name: unit.values[name] for name in names}, **_box(unit)}
+
+
+def _box(unit: Work) -> Row:
+    """What stays of a stored picture where it is cropped."""
+    return {"box": unit.values.get("frames_box")}
 
 
 def _captioning_settings(settings: Settings) -> dict[str, Any]:
@@ -159,7 +164,7 @@ def _captions_of(work: Sequence[Work], tools: Tools, client: ChatClient, revisio
             frames_sha256 = unit.values["frames_sha256"]
             try:
                 data = from_frames.read_frames(tools.files, unit.values["frames_path"], frames_sha256)
-                jpegs = unpack_jpegs(data, UNIFORM_FRAMES)
+                jpegs = from_frames.sent_jpegs(data, **_box(unit))
             except (InputError, TransientError) as failure:
                 unreadable.append(Done(unit.unit, failure))
             else:
@@ -246,7 +251,8 @@ def _alignment_scores(settings: Settings) -> StageAsset:
         reads={
             "rewritten_captions": ["clip_id", "caption"],
             **chosen_by(settings),
-            "frames": ["clip_id", "frames_path", "frames_sha256"],
+            **_FRAMES,
+            **crops_of(settings, *BOXES),
         },
         units=rewritten_clips,
         version="1",
@@ -257,6 +263,8 @@ def _alignment_scores(settings: Settings) -> StageAsset:
             for engine in settings.alignment.engines
         },
         not_data=frozenset({"frames_path"}),
+        added=frozenset(BOXES),
+        copied=("crop_box",),
     )
 
     needs = engine_needs(stage.engines, networks, [CLASSIFIER_NEED, sentence_encoder_identity])
@@ -266,7 +274,8 @@ def _alignment_scores(settings: Settings) -> StageAsset:
         """How well the final caption fits the pictures."""
 
         def picture_and_text(unit: Work) -> Row:
-            return {"files": tools.files, **{name: unit.values[name] for name in ("frames_path", "caption")}}
+            values = {name: unit.values[name] for name in ("frames_path", "caption")}
+            return {"files": tools.files, **values, **_box(unit)}
 
         def arguments(unit: Work, _: str) -> Row:
             return {"clip_id": unit.unit, "made_by": by_labels, **picture_and_text(unit)}
@@ -283,4 +292,5 @@ def _alignment_scores(settings: Settings) -> StageAsset:
 
 def rewritten_clips(reads: Frames) -> pl.DataFrame:
     rewritten = reads["rewritten_captions"].select("clip_id", "caption", blocked_by("rewritten_captions"))
-    return rewritten.join(selected_clips(reads), on="clip_id").join(stored_frames(reads).drop("blocked"), on="clip_id")
+    clips = rewritten.join(selected_clips(reads), on="clip_id").join(stored_frames(reads).drop("blocked"), on="clip_id")
+    return with_crops(clips, reads)

@@ -11,7 +11,16 @@ from curation_assets.orchestration.stage_asset import StageAsset, stage_asset
 from curation_assets.settings import Settings, result_settings
 from curation_assets.tables import CLIP_FILES
 from curation_assets.tools import Tools
-from curation_assets.units import READING, SPAN, Frames, clips_with_source, in_runs, selected_clips
+from curation_assets.units import (
+    READING,
+    SPAN,
+    Frames,
+    clips_with_source,
+    crops_of,
+    in_runs,
+    selected_clips,
+    with_crops,
+)
 from resources.ffmpeg import Limits
 from resources.runs import map_runs
 
@@ -27,6 +36,7 @@ def clip_file_assets(settings: Settings) -> list[StageAsset]:
             "clips": ["clip_id", "video_id", "dropped", "start_s", *SPAN],
             "raw_videos": ["video_id", "source_uri", "missing", "audio_stream_index", *READING],
             "frames": ["clip_id", "frames_path"],
+            **crops_of(settings, "crop_box"),
         },
         units=chosen_clips,
         version="1",
@@ -34,13 +44,17 @@ def clip_file_assets(settings: Settings) -> list[StageAsset]:
         paid=True,
         settings=result_settings(settings.clip_files),
         not_data=frozenset({"source_uri", "frames_path"}),
-        added=frozenset({"metadata"}),
+        added=frozenset({"metadata", "crop_box"}),
+        copied=("crop_box",),
         file=("file_path", "file_size_bytes"),
     )
 
     @stage_asset(stage, settings, group="6_training_set", kinds={"ffmpeg"})
     def clip_files(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
-        """Encodes exactly the frames of each span and compares the first and last with the source. Copies images."""
+        """Encodes exactly the frames of each span and compares the first and last with the source. Copies images.
+
+        Of a cropped clip it is what stays of the picture.
+        """
         execution = tools.settings.execution
         limits = Limits(execution.item_timeout_s, execution.item_memory_bytes)
 
@@ -62,8 +76,7 @@ def chosen_clips(reads: Frames) -> pl.DataFrame:
     chosen = selected_clips(reads, "sample_selection").rename({"wanted": "chosen"})
     frames = reads["frames"].select("clip_id", "frames_path", blocked_by("frames"))
     return (
-        clips_with_source(reads)
-        .join(frames, on="clip_id")
+        with_crops(clips_with_source(reads).join(frames, on="clip_id"), reads)
         .join(reads["raw_videos"].select("video_id", "audio_stream_index"), on="video_id")
         .with_columns(metadata=pl.when(timestamps="none").then(pl.lit("left out")))  # images were copied with it once
         .join(chosen, on="clip_id", how="left")

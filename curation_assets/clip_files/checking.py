@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 from curation_assets.settings import ClipFiles
 from resources.errors import InputError
 from resources.media import RGB, Frame, VideoSource, read_frames
+from resources.pictures import cropped
 from resources.timestamps import frame_timestamps
 
 MAX_PSNR_DB = 100.0
@@ -28,8 +29,11 @@ def timestamps(clip: Mapping[str, Any]) -> list[int]:
     return frame_timestamps({**clip, "start_frame": 0, "end_frame": clip["frame_count"]})
 
 
-def file_size_px(source: VideoSource, settings: ClipFiles) -> tuple[int, int]:
+def file_size_px(clip: Mapping[str, Any], source: VideoSource, settings: ClipFiles) -> tuple[int, int]:
     """Width and height of the file's picture. Raises InputError where nothing is left to encode."""
+    if clip.get("crop_box"):
+        _, _, width, height = clip["crop_box"]
+        return width, height
     if settings.pixel_format != "yuv420p":
         return source.width, source.height
     width, height = source.width - source.width % 2, source.height - source.height % 2
@@ -49,7 +53,7 @@ def check_file(
     Frames are counted, and their times read, from the packets, each of which has to be whole. Decoded are the first
     frame, and of the last group of pictures those that the last frame may be made from, which is about half of it.
     """
-    width, height = file_size_px(source, settings)
+    width, height = file_size_px(clip, source, settings)
     stamps = timestamps(clip)
     try:
         with av.open(f"file:{file}") as container:
@@ -72,7 +76,7 @@ def check_file(
             raise Mismatch(f"frame {k} is shown at {float(pts * time_base):.6f} s instead of its own time")
     pictures = zip(("first", "last"), (found[0], found[-1]), shown or _decoded(clip, source), strict=True)
     first_psnr_db, last_psnr_db = (
-        _psnr_of(name, ends.get(pts), picture, source, settings) for name, pts, picture in pictures
+        _psnr_of(name, ends.get(pts), picture, clip, source, settings) for name, pts, picture in pictures
     )
     return {
         "file_size_bytes": file.stat().st_size,
@@ -116,17 +120,25 @@ def _is_whole(packet: bytes) -> bool:
 
 
 def _decoded(clip: Mapping[str, Any], source: VideoSource) -> tuple[RGB, RGB]:
-    """The source's own first and last frame of the span."""
+    """The source's own first and last frame of the span, or what stays of them."""
     stamps = timestamps(clip)
-    first, last = (next(iter(read_frames(source, stamp, clip["end_pts"]))).rgb() for stamp in (stamps[0], stamps[-1]))
+    whole = (next(iter(read_frames(source, stamp, clip["end_pts"]))).rgb() for stamp in (stamps[0], stamps[-1]))
+    first, last = (cropped(picture, clip.get("crop_box")) for picture in whole)
     return first, last
 
 
-def _psnr_of(name: str, frame: av.VideoFrame | None, picture: RGB, source: VideoSource, settings: ClipFiles) -> float:
+def _psnr_of(
+    name: str,
+    frame: av.VideoFrame | None,
+    picture: RGB,
+    clip: Mapping[str, Any],
+    source: VideoSource,
+    settings: ClipFiles,
+) -> float:
     """PSNR of a frame of the file against the source's `picture`, which may be smaller."""
     if frame is None:
         raise Mismatch(f"its {name} frame can't be decoded")
-    width, height = file_size_px(source, settings)
+    width, height = file_size_px(clip, source, settings)
     if picture.shape[:2] == (source.height, source.width):
         picture = picture[:height, :width]
     encoded = replace(

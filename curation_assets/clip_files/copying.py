@@ -1,4 +1,5 @@
-"""The file of an image: the picture as it is coded in the source, or a PNG where trainers would see another picture.
+"""The file of an image: the picture as it is coded in the source, or a PNG where trainers would see another picture,
+or more than what stays of it.
 
 Metadata is left out, since it may say where a picture was taken, and by whom. Trainers open a file and take its RGB.
 They don't turn it by its EXIF orientation, show what lies behind transparent parts, and clip 16-bit grey to white.
@@ -16,6 +17,7 @@ from resources.image_metadata import without_metadata
 from resources.images import decode_image, png, shows
 from resources.media import VideoSource
 from resources.object_store import read_bytes
+from resources.pictures import cropped
 
 
 def copy_image(clip: Mapping[str, Any], source: VideoSource, folder: str, files: Files) -> dict[str, Any]:
@@ -34,15 +36,16 @@ def copy_image(clip: Mapping[str, Any], source: VideoSource, folder: str, files:
     image = decode_image(io.BytesIO(data), source.pixel_limit)
     kind = image.format
     data = without_metadata(data, kind)
-    if not shows(data, image.rgb):
-        data, kind = png(image.rgb), "png"
+    shown = cropped(image.rgb, clip.get("crop_box"))
+    if not shows(data, shown):
+        data, kind = png(shown), "png"
     path = f"{folder}/{clip['clip_id']}-{hashlib.sha256(data).hexdigest()[:8]}.{kind}"
     files.write(path, data)
     return {
         "file_path": path,
         "file_size_bytes": len(data),
-        "width": image.rgb.shape[1],
-        "height": image.rgb.shape[0],
+        "width": shown.shape[1],
+        "height": shown.shape[0],
         "frame_count": 1,
         "duration_s": 0.0,
         "video_codec": kind,

@@ -1,10 +1,10 @@
 """One clip as an MP4 that holds exactly the frames of its span, checked against the source.
 
 Frames are picked by their own timestamps and keep their distances, so variable frame rates stay variable. The
-picture is upright with square pixels; where 4:2:0 needs an even size, the last row or column is cropped rather
-than all pixels resampled. Matrix, primaries and transfer are the source's; 8 bits, limited range, which is what
-readers that look at no tags take for granted. Sound lasts as long as the picture: silence where there is none,
-at most two channels.
+picture is upright with square pixels, or what stays of it where the clip is cropped; where 4:2:0 needs an even size,
+the last row or column is cropped rather than all pixels resampled. Matrix, primaries and transfer are the source's;
+8 bits, limited range, which is what readers that look at no tags take for granted. Sound lasts as long as the picture:
+silence where there is none, at most two channels.
 """
 
 import math
@@ -83,7 +83,7 @@ class Wanted:
 
     clip: Mapping[str, Any]
     destination: Path
-    shown: tuple[RGB, RGB]
+    shown: tuple[RGB, RGB] | None
 
 
 def encode_in_one_pass(
@@ -310,9 +310,10 @@ def _picture_filters(clip: Mapping[str, Any], source: VideoSource, settings: Cli
     out_matrix = matrix or _MATRIX_TAGS["bt709"]
     filters.append(f"scale={source.width}:{source.height}:out_color_matrix={out_matrix}:out_range=tv:{_SCALING}")
     filters += [f"format={settings.pixel_format}", "setsar=1"]
-    width, height = file_size_px(source, settings)
+    width, height = file_size_px(clip, source, settings)
     if (width, height) != (source.width, source.height):
-        filters.append(f"crop={width}:{height}:0:0")
+        left, top, *_ = clip.get("crop_box") or (0, 0)
+        filters.append(f"crop={width}:{height}:{left}:{top}")
     return ",".join(filters)
 
 

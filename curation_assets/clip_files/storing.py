@@ -76,6 +76,9 @@ class ClipEncoder:
         except (InputError, TransientError) as failure:
             return failure
 
-    def _shown(self, task: FileTask) -> tuple[RGB, RGB]:
+    def _shown(self, task: FileTask) -> tuple[RGB, RGB] | None:
+        """The stored first and last frame; none for a cropped clip, which isn't as much smaller as they are."""
+        if task.clip.get("crop_box"):
+            return None
         first, last = unpack_pictures(self.files.read(task.clip["frames_path"]), _FIRST_AND_LAST)
         return first, last

@@ -19,11 +19,11 @@ _CODECS = {"libx264": "h264", "libx265": "hevc"}
 def copy_packets(clip: Mapping[str, Any], source: VideoSource, settings: ClipFiles, file: Path) -> bool:
     """Write the span's picture to an MP4, its first frame at 0; False where that can't be exact.
 
-    It is exact where the picture is stored as the settings and an upright display want it, the span begins with a
-    keyframe, and its packets follow each other: none shown before the span (an open group of pictures), and none
-    shown after it that a frame of the span is made from.
+    It is exact where all of the picture is wanted, and as it is stored by the settings and an upright display, the span
+    begins with a keyframe, and its packets follow each other: none shown before the span (an open group of pictures),
+    and none shown after it that a frame of the span is made from.
     """
-    if source.timestamps != "stream" or source.rotation_deg or source.colour_range != "limited":
+    if clip.get("crop_box") or source.timestamps != "stream" or source.rotation_deg or source.colour_range != "limited":
         return False
     stamps = timestamps(clip)
     missing = set(stamps)

@@ -43,6 +43,7 @@ def _print_holdings(console: Console, video_id: str, found: Holdings) -> None:
     facts = [
         f"video {video_id}: {', '.join(found.names) or 'no file of it is registered'}",
         f"  rows: {', '.join(f'{count} in {table}' for table, count in rows.items()) or 'none'}",
+        *([f"  rows of other clips that name its clips: {found.named_by}"] if found.named_by else []),
         f"  files of frames and clips: {len(found.media_files)}",
         f"  data files of tables, old versions included: {found.old_data_files}",
         f"  exported files: {len(found.exports)}, of releases {', '.join(found.releases) or 'none'}",

@@ -18,9 +18,10 @@ from curation_assets import open_tables
 from curation_assets.commands import OK
 from curation_assets.commands.arguments import require_shards
 from curation_assets.commands.terminal import print_json, terminal
+from curation_assets.duplicates.deciding import compared
 from curation_assets.filters import clip_filters, sample_filters
 from curation_assets.inspection.thresholds import with_thresholds
-from curation_assets.selection.preview import Amount, Effect, Neighbour, Preview, Thresholds, preview
+from curation_assets.selection.preview import Amount, Effect, Neighbour, Preview, Samples, Thresholds, preview
 from curation_assets.settings import Settings, home_path, load_settings, settings_file
 from resources.text import printable
 
@@ -37,7 +38,8 @@ def run(options: argparse.Namespace) -> int:
     tables, shards = open_tables(home_path()), options.shards
     if shards:
         require_shards(shards, tables.scan("source_files"))
-    found = preview(lambda table: tables.scan(table, shards), thresholds(then), thresholds(now))
+    duplicates = compared(tables.scan, then).decided if then.duplicates.kinds else None
+    found = preview(lambda table: tables.scan(table, shards), thresholds(then), thresholds(now), duplicates=duplicates)
     if options.json:
         print_json({"set": part, **asdict(found)})
     else:
@@ -155,13 +157,26 @@ def _dropped_by(neighbour: Neighbour) -> str:
 
 def _samples(found: Preview) -> Text:
     samples = found.samples
-    text = f"Captions: of the {found.selected.clips:,} clips that stay, {samples.captioned.clips:,} have theirs"
+    text, left = _duplicates(found.selected, samples)
+    text += f"Captions: of the {left}, {samples.captioned.clips:,} have theirs"
     text += f", {samples.failed.clips:,} failed" if samples.failed.clips else ""
     text += f" and {samples.to_caption.clips:,} would still need one."
     for effect in samples.effects:
         bound = _within(effect.min, effect.max)
         text += f" Alignment {bound} ({effect.engine}) drops {effect.alone.clips:,} of those."
     return Text(f"{text} Samples: {samples.selected.clips:,}, now {samples.selected_now.clips:,}.")
+
+
+def _duplicates(selected: Amount, samples: Samples) -> tuple[str, str]:
+    """What there is to say of them, and what is left of the selected clips."""
+    stay = f"{selected.clips:,} clips that stay"
+    if samples.duplicates is None or samples.not_compared is None:
+        return "", stay
+    text = f"Duplicates, decided anew for these thresholds: of the {stay}, {samples.duplicates.clips:,} give way"
+    if samples.not_compared.clips:
+        text += f" and {samples.not_compared.clips:,} weren't compared with others yet, so aren't counted on"
+    left = selected.clips - samples.duplicates.clips - samples.not_compared.clips
+    return f"{text}. ", f"{left:,} clips left"
 
 
 def _ending(part: dict[str, Any], file: str) -> Text:

@@ -18,6 +18,7 @@ from curation_assets.commands.arguments import cannot_be_filled
 from curation_assets.commands.terminal import print_json, say, terminal
 from curation_assets.home import OpenHome, existing_home
 from curation_assets.settings import home_path
+from curation_assets.tables import DUPLICATES
 from curation_assets.training_set.gaps import Gap
 from curation_assets.training_set.history import Diff, departures, diff
 from curation_assets.training_set.reasons import dropped_by
@@ -28,6 +29,10 @@ from resources.files import Files
 from resources.text import printable
 
 LISTED = 20
+DECIDE_ANEW = (
+    "duplicates: `reelhouse run` decides anew over all shards, as the job find_duplicates does, after which "
+    "refresh_shard brings samples up to date."
+)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -161,6 +166,8 @@ def print_gaps(console: Console, gaps: Sequence[Gap], count: int | None = None) 
     for what, of_shards in shards.items():
         table.add_row(what, str(of_shards), str(inputs[what]) if inputs[what] else "")
     console.print(table)
+    if any(gap["table"] == DUPLICATES.name for gap in gaps):
+        say(console, f"  {DECIDE_ANEW}")
     listed = [f"{gap['shard']}  {gap['table']}: {_gap(gap)}" for gap in gaps]
     _lines(console, "", listed[:LISTED])
     if more > 0:

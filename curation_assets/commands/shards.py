@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from curation_assets.commands import OK
 from curation_assets.commands.terminal import print_json, say, terminal
 from curation_assets.definitions import video_stages
+from curation_assets.duplicates.deciding import decision
 from curation_assets.home import existing_home
 from curation_assets.inspection.shard_status import LastRun, ShardStatus, last_runs, shard_statuses
 from curation_assets.orchestration.headless import NoInstanceError, open_instance
@@ -23,7 +24,8 @@ COUNTS = ("videos", "clips", "selected", "samples")
 def run(options: argparse.Namespace) -> int:
     place = home_path()
     home = existing_home(place)
-    found = shard_statuses(video_stages(load_settings()), tables_now(home.store))
+    settings = load_settings()
+    found = shard_statuses(video_stages(settings), tables_now(home.store), decision(settings))
     try:
         with open_instance(place) as instance:
             runs = last_runs(instance, {status.shard for status in found})

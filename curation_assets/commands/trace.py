@@ -143,6 +143,7 @@ def _spans(story: Story) -> Iterable[str]:
 
 def _of_clip(story: Story) -> Iterable[str]:
     yield from _section("frames", (_frames(row, story) for row in story.rows["frames"]))
+    yield from _section("crop", (_crop(row) for row in story.rows["clip_crops"]))
     yield from _section("scores", (_score(score) for score in story.scores))
     selection, sample_selection = DECISIONS
     yield from _section(selection, (line for row in story.rows[selection] for line in _decision(row)))
@@ -159,6 +160,15 @@ def _frames(row: Row, story: Story) -> str:
         return f"ERROR ({row['error_kind']}) {row['error']}  [{_made(row)}]"
     indices = ", ".join(map(str, row["frame_indices"]))
     return f"{row['width']}x{row['height']} px, frames {indices}; {_file(row, 'frames', story)}  [{_made(row)}]"
+
+
+def _crop(row: Row) -> str:
+    if row["error"]:
+        return f"ERROR ({row['error_kind']}) {row['error']}  [{_made(row)}]"
+    if row["crop_box"] is None:
+        return f"none: {row['reason']}  [{_made(row)}]"
+    left, top, width, height = row["crop_box"]
+    return f"{width}x{height} px from {left},{top} on, {row['area_share']:.3f} of it: {row['reason']}  [{_made(row)}]"
 
 
 def _file(row: Row, kind: str, story: Story) -> str:

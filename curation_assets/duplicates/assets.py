@@ -123,8 +123,7 @@ def _duplicates(settings: Settings) -> dg.AssetsDefinition:
         require_same_settings(context, settings)
         store = home.store()
         with explaining(DUPLICATES.name):
-            aesthetics = next(iter(settings.aesthetic.engines), None)
-            decided = decide(store, settings.duplicates, aesthetics, context.run.run_id)
+            decided = decide(store, settings, context.run.run_id)
         report_shards(context.instance, SHARD_DUPLICATES, decided.shard_versions)
         context.add_asset_metadata(_metadata(decided, store, settings))
         return dg.MaterializeResult(

@@ -6,17 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.borders import BORDER_TOLERANCE, content_rectangle
+from resources.borders import inside_bars
 
 Picture = NDArray[np.uint8]
 
 SIDE_PX = 64
 FREQUENCIES, LOWEST = 16, 8
 """Of the DCT, in each direction: all that are looked at, and those that make the first 64 bits."""
-BAR_EDGE_MIN_SHARE = 0.5
-"""Share of a bar's edge at which the picture is of another colour, in some frame; a dark sky ends bit by bit."""
-BLURRED_LINES = 2
-"""On either side of a bar's edge: what scaling and JPEG mix."""
 WORDS = FREQUENCIES**2 // 64
 PLAIN_TOLERANCE = 6
 """Luma within which a pixel of the shrunk picture is like most others."""
@@ -39,27 +35,9 @@ def hash_row(pictures: Sequence[Picture]) -> dict[str, Any]:
 
 
 def without_bars(pictures: Sequence[Picture]) -> NDArray[np.uint8]:
-    """The frames inside their letterbox and pillarbox bars. Flat edges that belong to the picture stay, since how much
-    of them is found depends on how the video is encoded."""
-    frames = np.stack(pictures)
-    rows, columns = content_rectangle(pictures)
-    if not frames[:, rows, columns].size:
-        return frames
-    height, width = frames.shape[1:3]
-    lines, across = frames[:, :, columns], frames[:, rows].swapaxes(1, 2)
-    top, bottom = _bar(lines, rows.start), _bar(lines[:, ::-1], height - rows.stop)
-    left, right = _bar(across, columns.start), _bar(across[:, ::-1], width - columns.stop)
-    return frames[:, top : height - bottom, left : width - right]
-
-
-def _bar(lines: NDArray[np.uint8], count: int) -> int:
-    """`count` if the first so many lines are a bar, else 0; lines is (frames, lines, pixels, RGB)."""
-    if count == 0:
-        return 0
-    outside = lines[:, max(count - BLURRED_LINES, 0)].astype(np.int16)
-    inside = lines[:, min(count + BLURRED_LINES, lines.shape[1] - 1)]
-    is_edge = np.abs(inside - outside).max(axis=(0, 2)) > BORDER_TOLERANCE
-    return count if is_edge.mean() >= BAR_EDGE_MIN_SHARE else 0
+    """The frames inside their letterbox and pillarbox bars."""
+    rows, columns = inside_bars(pictures)
+    return np.stack(pictures)[:, rows, columns]
 
 
 def frame_hash(picture: Picture) -> list[int] | list[None]:

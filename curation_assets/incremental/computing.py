@@ -33,7 +33,7 @@ def compute_pending(
     total = len(pending)
     if not total:
         return
-    by_table = {plan.stage.table.name: (plan.stage, area) for plan, area in zip(plans, staging, strict=True)}
+    by_table = {plan.stage.table.name: (plan, area) for plan, area in zip(plans, staging, strict=True)}
     awaited = _Awaited(plans, total)
     batches: dict[str, list[Row]] = defaultdict(list)
     touched: set[str] = set()
@@ -60,7 +60,9 @@ def compute_pending(
             key = (done.unit, done.engine)
             before = awaited.units
             fingerprint = awaited.has_come(name, key)
-            rows = finished_rows(by_table[name][0], shard, key, fingerprint, done.outcome, context)
+            plan, _ = by_table[name]
+            copies = plan.copies[done.unit]
+            rows = finished_rows(plan.stage, shard, key, fingerprint, done.outcome, context, copies)
             finished[name][key, fingerprint] = rows
             batches[name] += rows
             touched.add(done.unit)
@@ -73,7 +75,8 @@ def compute_pending(
         flush()
     for (name, key), fingerprint in awaited.rest():
         lost = TransientError("the computation ended without an answer for it; the next refresh tries again")
-        finished[name][key, fingerprint] = finished_rows(by_table[name][0], shard, key, fingerprint, lost, context)
+        stage = by_table[name][0].stage
+        finished[name][key, fingerprint] = finished_rows(stage, shard, key, fingerprint, lost, context)
 
 
 class _Awaited:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 
 import polars as pl
 from deltalake import DeltaTable
@@ -44,6 +44,13 @@ class Plan:
     def part(self) -> Part:
         names = self.pending.select(pl.col(UNIT).alias(self.stage.unit)).unique()
         return Part(self.stage, self.units.join(names, on=self.stage.unit, how="semi"), self.pending)
+
+    @cached_property
+    def copies(self) -> dict[str, Row]:
+        """Of each unit the columns that its rows copy; of a unit without them they are null."""
+        names = [name for name in self.stage.copied if name in self.units.columns]
+        rows = self.units.select(names).to_dicts() if names else [{}] * self.units.height
+        return dict(zip(self.units[self.stage.unit], rows, strict=True))
 
     def take(self, results: Results) -> None:
         """Use the results that pending keys have already, where their input is still the same."""

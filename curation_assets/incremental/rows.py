@@ -14,12 +14,19 @@ from resources.text import one_line
 
 
 def finished_rows(
-    stage: Stage, shard: str, key: Key, fingerprint: str, outcome: list[Row] | Exception, context: Context
+    stage: Stage,
+    shard: str,
+    key: Key,
+    fingerprint: str,
+    outcome: list[Row] | Exception,
+    context: Context,
+    copies: Row | None = None,
 ) -> list[Row]:
+    """`copies` are the unit's columns that stand in its rows."""
     if isinstance(outcome, list) and not outcome:
         outcome = InputError("nothing came out of it, and nothing was said to be wrong with it")
     if isinstance(outcome, list):
-        return [complete(stage, shard, key, row, fingerprint, context) for row in outcome]
+        return [complete(stage, shard, key, {**(copies or {}), **row}, fingerprint, context) for row in outcome]
     kind = "input" if isinstance(outcome, InputError) else "transient"
     failure = {"error": one_line(str(outcome)) or type(outcome).__name__, "error_kind": kind}
     return [complete(stage, shard, key, failure, fingerprint, context)]

@@ -34,7 +34,8 @@ class Stage:
     changes. `not_data`: unit columns that say where the input lies, not what it is. `carried`: unit columns copied to
     all rows at each refresh, also to reused ones. `paid`: a result outlives a failure of its parent. `file`: the
     columns that hold path and size of a row's file. `added`: unit columns younger than rows in use, whose fingerprints
-    stand where such a column is null. `effort`: what computing a unit takes, which `plan` adds up.
+    stand where such a column is null. `copied`: unit columns that stand in the rows made of them. `effort`: what
+    computing a unit takes, which `plan` adds up.
     """
 
     table: Table
@@ -47,6 +48,7 @@ class Stage:
     not_data: frozenset[str] = frozenset()
     added: frozenset[str] = frozenset()
     carried: tuple[str, ...] = ()
+    copied: tuple[str, ...] = ()
     file: tuple[str, str] | None = None
     paid: bool = False
     effort: Effort = "arithmetic"

@@ -10,7 +10,7 @@ from dagster import DagsterInstance
 from curation_assets.incremental.stage import Stage
 from curation_assets.inspection.failures import BLOCKED, KINDS, has_failed
 from curation_assets.tables import TABLES
-from curation_assets.training_set.gaps import MISSING, OUT_OF_DATE, find_gaps
+from curation_assets.training_set.gaps import MISSING, OUT_OF_DATE, Decision, find_gaps
 from curation_assets.upkeep.releases import TablesAt
 
 PARTITION_TAG = "dagster/partition"
@@ -46,8 +46,8 @@ class ShardStatus:
     last_run: LastRun | None = None
 
 
-def shard_statuses(stages: Sequence[Stage], tables: TablesAt) -> list[ShardStatus]:
-    """Every shard, by name; without its last run."""
+def shard_statuses(stages: Sequence[Stage], tables: TablesAt, duplicates: Decision | None = None) -> list[ShardStatus]:
+    """Every shard, by name; without its last run. `stages` and `duplicates` as of `find_gaps`."""
     found: dict[str, ShardStatus] = {}
 
     def of(shard: str) -> ShardStatus:
@@ -71,7 +71,7 @@ def shard_statuses(stages: Sequence[Stage], tables: TablesAt) -> list[ShardStatu
                 of(shard).blocked += count
             else:
                 of(shard).failed[kind] += count
-    for gap in find_gaps(stages, tables, all_rows=False):
+    for gap in find_gaps(stages, tables, duplicates, all_rows=False):
         if gap["kind"] == MISSING:
             of(gap["shard"]).missing[gap["table"]] = gap["count"]
         elif gap["kind"] == OUT_OF_DATE:

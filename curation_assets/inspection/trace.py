@@ -16,11 +16,14 @@ from curation_assets.upkeep.releases import all_releases, versions_of
 Row = dict[str, Any]
 
 OF_VIDEO = ("source_files", "raw_videos", "scenes", "clips")
-SCORES = ("motion_scores", "semantic_scores", "aesthetic_scores", "text_scores", "technical_scores")
+SCORES = (
+    *("motion_scores", "semantic_scores", "aesthetic_scores", "text_scores", "technical_scores"),
+    *("safety_scores", "watermark_scores"),
+)
 DECISIONS = ("clip_selection", "sample_selection")
 TEXTS = ("captions", "rewritten_captions")
 OF_CLIP = (
-    *("frames", *SCORES, "clip_embeddings", "clip_selection", "duplicates"),
+    *("frames", "clip_crops", *SCORES, "clip_embeddings", "clip_selection", "duplicates"),
     *(*TEXTS, "alignment_scores", "sample_selection", "clip_files"),
 )
 MANIFEST = TRAINING_MANIFEST.name

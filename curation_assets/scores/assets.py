@@ -13,29 +13,33 @@ from curation_assets.incremental.stage import Stage
 from curation_assets.incremental.work import Done, Work
 from curation_assets.media_types import IS_IMAGE
 from curation_assets.orchestration.stage_asset import StageAsset, stage_asset
-from curation_assets.scores import from_frames
+from curation_assets.scores import from_frames, screening
 from curation_assets.scores.aesthetic import aesthetic_networks, aesthetic_row
 from curation_assets.scores.encoded import ROW_OF, encoded
 from curation_assets.scores.encoders import encoder_identity, encoder_networks
 from curation_assets.scores.sampling import ALL_STORED, Chosen, ClipFrames, DecodedFrames, StoredFrames, chosen_by
 from curation_assets.scores.technical import technical_identity
 from curation_assets.scores.text import chosen_frames, detected_text_row, text_networks
+from curation_assets.scores.watermark import watermark_identity
 from curation_assets.settings import Network, Sampling, Settings, declared
 from curation_assets.tables import (
     AESTHETIC_SCORES,
     CLIP_EMBEDDINGS,
+    SAFETY_SCORES,
     SEMANTIC_SCORES,
     TECHNICAL_SCORES,
     TEXT_SCORES,
+    WATERMARK_SCORES,
     Row,
     Table,
 )
 from curation_assets.tools import Tools, done
-from curation_assets.units import DECODING, clips_with_source, stored_frames
+from curation_assets.units import BOXES, DECODING, clips_with_source, crops_of, stored_frames, with_crops
 from resources.image_encoder import image_encoder_identity
 from resources.image_towers import ImageTower, unit_vectors
 from resources.networks import Arrays
 from resources.text_reader import text_reader_identity
+from resources.unsafe_content import unsafe_content_identity
 
 GROUP = "3_scores"
 ENCODER, READER = "efficientnet_lite0", "rapidocr"  # the embedded engines
@@ -53,10 +57,10 @@ def score_assets(settings: Settings) -> list[StageAsset]:
     of_aesthetic = chosen_by(settings.aesthetic.sampling)
     of_text = chosen_frames(settings.text)
     aesthetic = score_stage(
-        AESTHETIC_SCORES, settings.aesthetic, lambda engine: predictors[engine].identity(), of_aesthetic
+        AESTHETIC_SCORES, settings, "aesthetic", lambda engine: predictors[engine].identity(), of_aesthetic
     )
-    text = score_stage(TEXT_SCORES, settings.text, reader_identity, of_text)
-    technical = score_stage(TECHNICAL_SCORES, settings.technical, technical_identity)
+    text = score_stage(TEXT_SCORES, settings, "text", reader_identity, of_text)
+    technical = score_stage(TECHNICAL_SCORES, settings, "technical", technical_identity)
 
     @stage_asset(aesthetic, settings, group=GROUP, kinds={"pytorch"}, needs=engine_needs(aesthetic.engines, predictors))
     def aesthetic_scores(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
@@ -88,9 +92,29 @@ def score_assets(settings: Settings) -> list[StageAsset]:
     @stage_asset(technical, settings, group=GROUP, kinds={"opencv"})
     def technical_scores(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
         """Blur, exposure, borders, frozen pictures and missing colour, measured."""
-        return tools.rows_in_workers(from_frames.technical, work, frames_task(tools, tools.settings.technical))
+        frames = frames_of(tools, ALL_STORED)
+        return tools.rows_in_workers(from_frames.technical, work, with_settings(frames, tools.settings.technical))
 
     return [encoder_asset(settings), aesthetic_scores, text_scores, technical_scores]
+
+
+def screening_assets(settings: Settings) -> list[StageAsset]:
+    """`safety_scores` and `watermark_scores`; each is none while no engine of it is on."""
+    safety = score_stage(SAFETY_SCORES, settings, "safety", unsafe_content_identity)
+    watermark = of_videos(score_stage(WATERMARK_SCORES, settings, "watermark", watermark_identity))
+    classifiers = [partial(unsafe_content_identity, engine) for engine in safety.engines]
+
+    @stage_asset(safety, settings, group=GROUP, kinds={"onnx"}, needs=classifiers)
+    def safety_scores(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
+        """How likely no frame of a clip shows pornography."""
+        return tools.rows_in_workers(screening.safety, work, with_engine(frames_of(tools, ALL_STORED)))
+
+    @stage_asset(watermark, settings, group=GROUP, kinds={"opencv"})
+    def watermark_scores(work: Sequence[Work], tools: Tools) -> Iterable[Done]:
+        """How much of a video stands still while all around it changes: logos, captions, watermarks."""
+        return tools.rows_in_workers(screening.watermark, work, with_engine(frames_of(tools, ALL_STORED)))
+
+    return [asset for asset in (safety_scores, watermark_scores) if asset.stages[0].engines]
 
 
 @dataclass(frozen=True)
@@ -107,8 +131,8 @@ def encoder_asset(settings: Settings) -> StageAsset:
     encoders = encoder_networks("semantic", settings.semantic)
     embedders = encoder_networks("embeddings", settings.embeddings)
     of_semantic = chosen_by(settings.semantic.sampling)
-    semantic = of_videos(score_stage(SEMANTIC_SCORES, settings.semantic, encoder_identity(encoders), of_semantic))
-    embeddings = score_stage(CLIP_EMBEDDINGS, settings.embeddings, encoder_identity(embedders))
+    semantic = of_videos(score_stage(SEMANTIC_SCORES, settings, "semantic", encoder_identity(encoders), of_semantic))
+    embeddings = score_stage(CLIP_EMBEDDINGS, settings, "embeddings", encoder_identity(embedders))
     apart = {
         engine
         for engine, made_by in embeddings.engines.items()
@@ -157,27 +181,34 @@ def encoded_rows(
 
 
 def score_stage(
-    table: Table, section: BaseModel, of: Callable[[str], Mapping[str, str]], chosen: Chosen = ALL_STORED
+    table: Table, settings: Settings, slot: str, of: Callable[[str], Mapping[str, str]], chosen: Chosen = ALL_STORED
 ) -> Stage:
-    """A table with a row for each clip and engine, made from stored frames, or else from the clip decoded again.
+    """A table with a row for each clip and engine, made from stored frames, or else from the clip decoded again; of a
+    cropped clip from what stays of its picture.
 
     Sections of networks are left out: what they change is in their identities, if they are on.
     """
+    section: BaseModel = getattr(settings, slot)
     values: dict[str, Any] = declared(section)
     engines = values.pop("engines")
     for name in [name for name in values if isinstance(getattr(section, name), Network)]:
         del values[name]
     decoding = isinstance(chosen, Sampling)
+    clips = clips_with_source if decoding else stored_frames
+    read = DECODING if decoding else {"frames": ["clip_id", "frames_path", "frames_sha256"]}
+    boxes = ("crop_box",) if decoding else BOXES
     return Stage(
         table,
         unit="clip_id",
-        reads=DECODING if decoding else {"frames": ["clip_id", "frames_path", "frames_sha256"]},
-        units=clips_with_source if decoding else stored_frames,
+        reads={**read, **crops_of(settings, *boxes)},
+        units=lambda reads: with_crops(clips(reads), reads),
         version="1",
         effort="decode" if decoding else "call",
         settings=values,
         engines={engine: identity(of, engine) for engine in engines},
         not_data=frozenset({"source_uri" if decoding else "frames_path"}),
+        added=frozenset(BOXES),
+        copied=("crop_box",),
     )
 
 
@@ -193,7 +224,7 @@ def frames_of(tools: Tools, chosen: Chosen) -> FramesOf:
     def frames(unit: Work) -> ClipFrames:
         if isinstance(chosen, Sampling):
             return DecodedFrames(unit.values, chosen)
-        return StoredFrames(tools.files, unit.unit, unit.values["frames_path"], chosen)
+        return StoredFrames(tools.files, unit.unit, unit.values["frames_path"], chosen, unit.values.get("frames_box"))
 
     return frames
 
@@ -208,11 +239,3 @@ def with_engine(frames: FramesOf) -> Callable[[Work, str], Row]:
 
 def with_settings(frames: FramesOf, section: BaseModel) -> Callable[[Work, str], Row]:
     return lambda unit, engine: {"frames": frames(unit), "settings": section, "engine": engine}
-
-
-def frames_task(tools: Tools, section: BaseModel) -> Callable[[Work, str], Row]:
-    def arguments(unit: Work, engine: str) -> Row:
-        path = unit.values["frames_path"]
-        return {"files": tools.files, "frames_path": path, "settings": section, "engine": engine}
-
-    return arguments

@@ -9,9 +9,7 @@ from curation_assets.scores.sampling import ClipFrames
 from curation_assets.scores.technical import technical_row
 from curation_assets.scores.text import found_in, text_row
 from curation_assets.settings import Technical, Text
-from resources.files import Files
 from resources.networks import Arrays, PictureEngine
-from resources.pictures import unpack_pictures
 from resources.text_reader import open_text_reader
 
 text_reader = cache(open_text_reader)
@@ -29,5 +27,5 @@ def text(frames: ClipFrames, settings: Text, engine: str) -> dict[str, Any]:
     return text_row(found, reader, frames.in_words(indices))
 
 
-def technical(files: Files, frames_path: str, settings: Technical, engine: str) -> dict[str, Any]:
-    return technical_row(unpack_pictures(files.read(frames_path)), settings, engine)
+def technical(frames: ClipFrames, settings: Technical, engine: str) -> dict[str, Any]:
+    return technical_row([picture for _, picture in frames], settings, engine)

@@ -12,7 +12,7 @@ from curation_assets.media_types import media_type
 from curation_assets.settings import Sampling
 from resources.files import Files
 from resources.media import VideoSource, read_clip
-from resources.pictures import present, unpack_pictures
+from resources.pictures import Box, cropped, present, unpack_pictures
 from resources.sampling import BY_KEYFRAME, STORED_FRAMES, sampled_indices, stored_positions
 
 Picture = NDArray[np.uint8]
@@ -28,16 +28,20 @@ def chosen_by(sampling: Sampling) -> Chosen:
 
 @dataclass(frozen=True)
 class StoredFrames:
-    """Iterates over `positions` among a clip's stored frames and the pictures there; an image has a single one."""
+    """Iterates over `positions` among a clip's stored frames and the pictures there; an image has a single one.
+
+    `box` is the part of a stored picture that stays of it; None: all.
+    """
 
     files: Files
     clip_id: str
     frames_path: str
     positions: tuple[int, ...]
+    box: Box | None = None
 
     def __iter__(self) -> Iterator[tuple[int, Picture]]:
         """Raises InputError when a picture is missing or damaged."""
-        pictures = unpack_pictures(self.files.read(self.frames_path), self.positions)
+        pictures = unpack_pictures(self.files.read(self.frames_path), self.positions, self.box)
         stored = 1 if media_type(self.clip_id) == "image" else STORED_FRAMES
         return zip(present(self.positions, stored), pictures, strict=True)
 
@@ -53,8 +57,8 @@ class StoredFrames:
 class DecodedFrames:
     """Iterates over the indices of a clip's sampled frames, rising, and their pictures, RGB at full size.
 
-    `clip` is a row of `clips` with what its source is read by. One picture is held at a time: every frame of a source
-    may be a keyframe.
+    `clip` is a row of `clips` with what its source is read by, and `crop_box` where it is cropped. One picture is held
+    at a time: every frame of a source may be a keyframe.
     """
 
     clip: Mapping[str, Any]
@@ -70,7 +74,7 @@ class DecodedFrames:
                 keyframes.append(index)
                 chosen = Counter(self._indices(source, keyframes))
             if index in chosen:
-                picture = frame.rgb()
+                picture = cropped(frame.rgb(), self.clip.get("crop_box"))
                 yield from [(index, picture)] * chosen[index]
 
     def _indices(self, source: VideoSource, keyframes: Sequence[int]) -> list[int]:

@@ -1,6 +1,5 @@
 """Text area: the share of a frame that text covers (subtitles, titles, watermarks)."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from resources.checkpoints import WeightsFile
 from resources.craft.boxes import TextBoxes
 from resources.craft.detector import CraftDetector, found_text
 from resources.networks import Arrays
-from resources.text_reader import TextReader
+from resources.text_reader import TextReader, read_text
 
 Found = tuple[float, list[str]]
 """Share of a picture that text covers, and the texts in it."""
@@ -21,10 +20,15 @@ Found = tuple[float, list[str]]
 
 def found_in(picture: NDArray[np.uint8], settings: Text, reader: TextReader) -> Found:
     """What counts of the text in an RGB picture."""
-    boxes = reader.read(picture, settings.longest_side_px, settings.min_confidence)
-    boxes = [box for box in boxes if len(_printable(box.text)) >= settings.min_characters]
+    boxes = read_text(
+        reader,
+        picture,
+        longest_side_px=settings.longest_side_px,
+        min_confidence=settings.min_confidence,
+        min_characters=settings.min_characters,
+    )
     share = union_share([box.polygon for box in boxes], *picture.shape[:2])
-    return share, [_printable(box.text) for box in boxes]
+    return share, [box.text for box in boxes]
 
 
 def text_row(found: Sequence[Found], reader: TextReader, frames: str) -> dict[str, Any]:
@@ -113,8 +117,3 @@ def union_share(polygons: Sequence[NDArray[np.floating[Any]]], height: int, widt
         inside = (np.min(sides, axis=0) > 0) | (np.max(sides, axis=0) < 0)  # either direction of turning
         covered[top:bottom, left:right] |= inside
     return float(covered.mean())
-
-
-def _printable(text: str) -> str:
-    """Without control, format and unassigned characters, which could disturb where the text is shown."""
-    return "".join(c for c in text if not unicodedata.category(c).startswith("C")).strip()

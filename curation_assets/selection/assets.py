@@ -34,7 +34,7 @@ DUPLICATE = (
     pl.when(pl.col("compared").is_null())
     .then(pl.lit("duplicates: not compared with other clips yet"))
     .when(pl.col("duplicate_of").is_not_null())
-    .then(pl.format("duplicates: of {} ({}, {})", "duplicate_of", "kind", "similarity"))
+    .then(pl.format("duplicates: of {} ({}, {})", "duplicate_of", "kind", pl.col("similarity").round(3)))
 )
 """Why a clip gives way to another; null where it doesn't."""
 

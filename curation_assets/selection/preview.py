@@ -30,8 +30,11 @@ SAMPLED = 20_000
 RESOLUTIONS = {2160: "2160p", 1440: "1440p", 1080: "1080p", 720: "720p", 480: "480p", 0: "below 480p"}
 UNKNOWN = "unknown"
 MS_PER_HOUR = 3_600_000
+_MS = (pl.col("duration_s").fill_null(0) * 1000).round().cast(pl.Int64).alias("ms")  # whose sum depends on no order
 
 Side = Literal["min", "max"]
+Duplicates = Callable[[pl.DataFrame], pl.DataFrame]
+"""clip_id and selected of some clips -> clip_id and duplicate_of (null: of none) of all clips that were compared."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +111,14 @@ class Border:
 
 @dataclass(frozen=True)
 class Samples:
-    """What becomes of the selected clips: `to_caption` lack a caption or its rewrite, of `failed` one failed.
+    """What becomes of the selected clips: `duplicates` give way to others of them, `not_compared` weren't compared with
+    others yet; of the rest `to_caption` lack a caption or its rewrite, of `failed` one failed.
 
-    The effects are those on `captioned`, which have both.
+    The effects are those on `captioned`, which have both. The first two are null where duplicates aren't looked for.
     """
 
+    duplicates: Amount | None
+    not_compared: Amount | None
     to_caption: Amount
     failed: Amount
     captioned: Amount
@@ -143,8 +149,13 @@ class Preview:
     samples: Samples
 
 
-def preview(scan: Scan, then: Thresholds, now: Thresholds, nearest: int = NEAREST) -> Preview:
-    """The selections under `then` beside those under `now`, with `nearest` clips on each side of each border."""
+def preview(
+    scan: Scan, then: Thresholds, now: Thresholds, nearest: int = NEAREST, duplicates: Duplicates | None = None
+) -> Preview:
+    """The selections under `then` beside those under `now`, with `nearest` clips on each side of each border.
+
+    `duplicates` is None where they aren't looked for.
+    """
     clips = with_scores(kept_clips(scan), scan, [*then.clips, *now.clips])
     clips = judged(clips, ~pl.col("excluded"), ~pl.col("excluded"), then.clips, now.clips)
     sets = _sets(_with_video(clips, scan), "source", "resolution")
@@ -165,7 +176,7 @@ def preview(scan: Scan, then: Thresholds, now: Thresholds, nearest: int = NEARES
         by_source=_retention(sets, "source"),
         by_resolution=_retention(sets, "resolution", [*RESOLUTIONS.values()]),
         borders=_borders(clips, then.clips, nearest),
-        samples=_samples(clips, amounts["selected"], scan, then.samples, now.samples),
+        samples=_samples(clips, scan, then.samples, now.samples, duplicates),
     )
 
 
@@ -212,8 +223,7 @@ def _with_video(clips: pl.DataFrame, scan: Scan) -> pl.DataFrame:
 def _sets(clips: pl.DataFrame, *by: str) -> pl.DataFrame:
     """One row for the clips that are alike in what is done with them, with their number and ms."""
     alike = ["removed", "removed_now", "unscored", "reaches", "reaches_now", "selected", "selected_now", *by]
-    ms = (pl.col("duration_s").fill_null(0) * 1000).round().cast(pl.Int64)  # whose sum depends on no order
-    return clips.lazy().group_by(alike).agg(clips=pl.len(), ms=ms.sum()).collect(engine="streaming")
+    return clips.lazy().group_by(alike).agg(pl.len().alias("clips"), _MS.sum()).collect(engine="streaming")
 
 
 def _amounts(sets: pl.DataFrame, **which: pl.Expr | str) -> dict[str, Amount]:
@@ -263,6 +273,8 @@ def _none_of_first(removed: pl.Expr, k: int) -> pl.Expr:
 
 
 def _overlap(sets: pl.DataFrame, filters: int) -> list[list[int]]:
+    if not filters:
+        return []
     both = [1 << i | 1 << j for i in range(filters) for j in range(filters)]
     counts = sets.filter("reaches").select(
         pl.col("clips").filter((pl.col("removed") & bits) == bits).sum().alias(str(k)) for k, bits in enumerate(both)
@@ -289,6 +301,8 @@ def _borders(clips: pl.DataFrame, filters: Sequence[Filter], nearest: int) -> li
             bounds.append((filter_, "min", bound.min, score - bound.min))
         if bound.max is not None:
             bounds.append((filter_, "max", bound.max, bound.max - score))
+    if not bounds:
+        return []
     margins = [pl.when(has_score(filter_)).then(margin) for filter_, _, _, margin in bounds]
     some = clips.gather_every(max(1, clips.height // SAMPLED))  # whose nearest are as near as those of all, or further
     reach = some.select(
@@ -337,28 +351,54 @@ def _neighbours(clips: pl.DataFrame, names: Sequence[str]) -> list[Neighbour]:
 
 
 def _samples(
-    clips: pl.DataFrame, selected: Amount, scan: Scan, then: Sequence[Filter], now: Sequence[Filter]
+    clips: pl.DataFrame, scan: Scan, then: Sequence[Filter], now: Sequence[Filter], duplicates: Duplicates | None
 ) -> Samples:
-    """Of the clips that either selects, by the rules of `sample_selection`; `selected` is how many `then` does."""
+    """Of the clips that either selects, by the rules of `sample_selection`."""
+    clips = _with_keepers(clips, duplicates)
     rewritten = (
         scan("rewritten_captions").select("shard", "clip_id", "status", caption_hash=hash_of("caption")).collect()
     )
     captions = scan("captions").select("shard", "clip_id", caption_status="status").collect()
     written = beside(in_order(captions), in_order(rewritten.with_columns(has_rewrite=True)))
     scored = with_scores(written.lazy(), scan, [*then, *now])
-    chosen = {"duration_s": "duration_s", "chosen": "selected", "chosen_now": "selected_now"}
-    samples = beside(scored, clips.select("shard", "clip_id", **chosen))
+    samples = beside(scored, clips.select("shard", "clip_id", "duration_s", "chosen", "chosen_now"))
     failed = _failed("caption_status") | (pl.col("has_rewrite") & _failed("status"))
     has_words = pl.col("has_rewrite").fill_null(False) & ~failed
     samples = judged(samples, pl.col("chosen") & has_words, pl.col("chosen_now") & has_words, then, now)
     sets = _sets(samples.with_columns(failed=pl.col("chosen") & failed), "failed")
     amounts = _amounts(sets, failed="failed", captioned="reaches", selected_now="selected_now", selected="selected")
-    done = [amounts["failed"], amounts["captioned"]]
+    one_by_one = clips.select(pl.lit(1).alias("clips"), _MS, "chosen", "duplicate", "not_compared")
+    found = _amounts(one_by_one, chosen="chosen", duplicates="duplicate", not_compared="not_compared")
+    chosen, done = found.pop("chosen"), [amounts["failed"], amounts["captioned"]]
     to_caption = Amount(
-        selected.clips - sum(amount.clips for amount in done),
-        round(selected.hours - sum(amount.hours for amount in done), 6),
+        chosen.clips - sum(amount.clips for amount in done),
+        round(chosen.hours - sum(amount.hours for amount in done), 6),
     )
-    return Samples(to_caption=to_caption, effects=_effects(sets, then, now), **amounts)
+    of_duplicates = dict.fromkeys(found) if duplicates is None else found
+    return Samples(to_caption=to_caption, effects=_effects(sets, then, now), **of_duplicates, **amounts)
+
+
+def _with_keepers(clips: pl.DataFrame, duplicates: Duplicates | None) -> pl.DataFrame:
+    """Adds `chosen` and `chosen_now`, the selected clips that give way to none, and why others aren't among them then:
+    `duplicate` or `not_compared`."""
+    if duplicates is None:
+        no = pl.lit(False)
+        return clips.with_columns(chosen="selected", chosen_now="selected_now", duplicate=no, not_compared=no)
+    then = now = _keepers(clips["clip_id"], clips["selected"], duplicates)
+    if not clips["selected"].equals(clips["selected_now"]):
+        now = _keepers(clips["clip_id"], clips["selected_now"], duplicates)
+    return clips.hstack(then).with_columns(chosen_now=now["chosen"])
+
+
+def _keepers(clip_ids: pl.Series, selected: pl.Series, duplicates: Duplicates) -> pl.DataFrame:
+    clips = pl.DataFrame({"clip_id": clip_ids, "selected": selected})
+    gives_way = duplicates(clips).select("clip_id", gives_way=pl.col("duplicate_of").is_not_null())
+    known = clips.join(gives_way, on="clip_id", how="left", maintain_order="left")
+    return known.select(
+        chosen=pl.col("selected") & ~pl.col("gives_way").fill_null(True),
+        duplicate=pl.col("selected") & pl.col("gives_way").fill_null(False),
+        not_compared=pl.col("selected") & pl.col("gives_way").is_null(),
+    )
 
 
 def _failed(status: str) -> pl.Expr:

@@ -24,6 +24,7 @@ from curation_assets.rules import release_rules
 from curation_assets.settings import Settings, Trainer, declared
 from curation_assets.tables import GAP, TRAINING_MANIFEST, TRAINING_SET, Row
 from curation_assets.tools import Tools
+from curation_assets.training_set.gaps import Decision
 from curation_assets.training_set.manifest import manifest_rows
 from curation_assets.training_set.release import Release, make_release
 from curation_assets.units import Frames
@@ -36,7 +37,7 @@ from resources.tokens import token_counter, tokenizer_revision
 
 GROUP = "6_training_set"
 LISTED_GAPS = 50
-FILE_COLUMNS = ["file_path", "width", "height", "frame_count", "duration_s", "frames_per_s"]
+FILE_COLUMNS = ["file_path", "width", "height", "frame_count", "duration_s", "frames_per_s", "crop_box"]
 SCORES = {  # table -> slot of the settings whose first engine gives the manifest's score
     "motion_scores": "motion",
     "semantic_scores": "semantic",
@@ -44,13 +45,18 @@ SCORES = {  # table -> slot of the settings whose first engine gives the manifes
     "text_scores": "text",
     "technical_scores": "technical",
     "alignment_scores": "alignment",
+    "safety_scores": "safety",
+    "watermark_scores": "watermark",
 }
+MADE_ON_REQUEST = ("safety", "watermark")  # slots whose tables aren't there while they are off
 
 
-def training_set_assets(settings: Settings, upstream: Sequence[Stage]) -> list[StageAsset | dg.AssetsDefinition]:
-    """`upstream` are the stages of all tables that the manifest is made from."""
+def training_set_assets(
+    settings: Settings, upstream: Sequence[Stage], duplicates: Decision | None
+) -> list[StageAsset | dg.AssetsDefinition]:
+    """`upstream` are the stages of all tables that the manifest is made from; `duplicates` is None while it is off."""
     manifest = _training_manifest(settings)
-    return [manifest, _training_set(settings, [*upstream, *manifest.stages])]
+    return [manifest, _training_set(settings, [*upstream, *manifest.stages], duplicates)]
 
 
 def _training_manifest(settings: Settings) -> StageAsset:
@@ -64,12 +70,12 @@ def _training_manifest(settings: Settings) -> StageAsset:
             "raw_videos": ["video_id", "source", "source_uri", "listing", "missing"],
             "captions": ["clip_id", "caption", "engine"],
             "rewritten_captions": ["clip_id", "engine"],
-            **{table: ["clip_id", "engine", *_score_columns(slot)] for table, slot in SCORES.items()},
+            **_scores_read(settings),
         },
         units=lambda reads: samples(reads, settings),
         version="1",
         settings=_trainer_settings(settings.training_set.trainer),
-        added=frozenset({"camera_motion"}),
+        added=frozenset({"camera_motion", "crop_box", "safety_score", "watermark_score"}),
     )
 
     needs = [partial(token_counter, settings.training_set.trainer.tokenizer)]
@@ -102,17 +108,29 @@ def samples(reads: Frames, settings: Settings) -> pl.DataFrame:
         .join(reads["rewritten_captions"].select("clip_id", rewriting_engine="engine"), on="clip_id")
     )
     for table, slot in SCORES.items():
+        if table not in reads:
+            found = found.with_columns(pl.lit(None, pl.Float64).alias(name) for name in _score_columns(slot))
+            continue
         first = next(iter(getattr(settings, slot).engines), None)
         scores = reads[table].filter(pl.col("engine") == pl.lit(first, pl.String))
         found = found.join(scores.select("clip_id", *_score_columns(slot)), on="clip_id", how="left")
     return found
 
 
+def _scores_read(settings: Settings) -> dict[str, list[str]]:
+    """Of each table of scores that there is the columns that the manifest takes."""
+    return {
+        table: ["clip_id", "engine", *_score_columns(slot)]
+        for table, slot in SCORES.items()
+        if slot not in MADE_ON_REQUEST or getattr(settings, slot).engines
+    }
+
+
 def _score_columns(slot: str) -> list[str]:
     return ["motion_score", "camera_motion"] if slot == "motion" else [f"{slot}_score"]
 
 
-def _training_set(settings: Settings, stages: Sequence[Stage]) -> dg.AssetsDefinition:
+def _training_set(settings: Settings, stages: Sequence[Stage], duplicates: Decision | None) -> dg.AssetsDefinition:
     @whole_asset(TRAINING_SET, settings, GROUP, {"polars"}, deps=[TRAINING_MANIFEST.name])
     def training_set(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult:  # type: ignore[type-arg]  # beside checks Dagster takes only the bare class
         """One row is a release: all shards' samples, exported, with the table versions they came from.
@@ -122,7 +140,7 @@ def _training_set(settings: Settings, stages: Sequence[Stage]) -> dg.AssetsDefin
         """
         require_same_settings(context, settings)
         with explaining(TRAINING_SET.name):
-            release = make_release(home.store(), home.files(), settings, stages, context.run.run_id)
+            release = make_release(home.store(), home.files(), settings, stages, context.run.run_id, duplicates)
         made = _Made(release, home.store(), home.files())
         context.add_asset_metadata(made.metadata(settings))
         return dg.MaterializeResult(data_version=dg.DataVersion(release.name), check_results=made.checks())

@@ -4,7 +4,7 @@ Told from the rows themselves, so that compaction and vacuum change nothing: a r
 was made from, and a stage's declaration says what it would be made from now.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -12,24 +12,31 @@ import polars as pl
 from curation_assets.incremental.stage import FINGERPRINT, UNIT, Stage
 from curation_assets.inspection.failures import KINDS as FAILED
 from curation_assets.inspection.failures import has_failed
+from curation_assets.tables import DUPLICATES, TABLES, Scan
 from curation_assets.upkeep.releases import TablesAt
 
 MISSING = "missing"
 OUT_OF_DATE = "out of date"
 KINDS = (MISSING, OUT_OF_DATE, *FAILED)
 Gap = dict[str, Any]
+Decision = Callable[[Scan], pl.DataFrame]
+"""shard, clip_id, duplicate_of, kind and similarity that `duplicates` would hold, if it were made from these tables."""
 
 
-def find_gaps(stages: Sequence[Stage], tables: TablesAt, all_rows: bool = True) -> list[Gap]:
-    """Gaps of `tables`, upstream first: shard, table, kind and how many inputs.
+def find_gaps(
+    stages: Sequence[Stage], tables: TablesAt, duplicates: Decision | None = None, all_rows: bool = True
+) -> list[Gap]:
+    """Gaps of `tables`, upstream first: shard, table, kind and how many inputs. `stages` made them, upstream first.
 
     Kinds: `missing`, inputs that the stage hasn't had yet; `out of date`; `input` and `transient`, failures. What
     a failed or missing parent keeps from its children is a gap of the parent only. Only the last stage's rows are
     all compared, and only with `all_rows`. Of the others one a shard is, since settings and code change all rows of a
-    shard; their count is null.
+    shard; their count is null. `duplicates`, unless None, is decided anew and compared with the table of that name.
     """
-    order = [stage.table.name for stage in stages]
+    order = [*TABLES]
     found = [gap for part in tables.in_parts() for gap in _gaps(stages, part, all_rows)]
+    if duplicates is not None:
+        found += _gaps_of_duplicates(tables, duplicates(tables.scan))
     return sorted(found, key=lambda gap: (order.index(gap["table"]), KINDS.index(gap["kind"])))
 
 
@@ -49,12 +56,24 @@ def _gaps(stages: Sequence[Stage], tables: TablesAt, all_rows: bool) -> list[Gap
             else _shards_out_of_date(stage, wanted, rows),
             **{kind: _count(rows.filter(has_failed(stage.table, [kind])).unique(stage.unit)) for kind in FAILED},
         }
-        found += [
-            {"shard": shard, "table": stage.table.name, "kind": kind, "count": count}
-            for kind, shards in gaps.items()
-            for shard, count in sorted(shards.items())
-        ]
+        found += _listed(stage.table.name, gaps)
     return found
+
+
+def _gaps_of_duplicates(tables: TablesAt, now: pl.DataFrame) -> list[Gap]:
+    """Clips that were compared and not decided on, and decisions that would be others `now`."""
+    stands = tables.read(DUPLICATES.name, now.columns)
+    missing = now.join(stands, on="clip_id", how="anti")
+    changed = stands.join(now, on=now.columns, how="anti", nulls_equal=True)
+    return _listed(DUPLICATES.name, {MISSING: _count(missing), OUT_OF_DATE: _count(changed)})
+
+
+def _listed(table: str, gaps: Mapping[str, Mapping[str, int | None]]) -> list[Gap]:
+    return [
+        {"shard": shard, "table": table, "kind": kind, "count": count}
+        for kind, shards in gaps.items()
+        for shard, count in sorted(shards.items())
+    ]
 
 
 def _columns(stage: Stage) -> list[str]:

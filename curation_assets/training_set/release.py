@@ -15,7 +15,7 @@ from curation_assets.incremental.stage import Stage
 from curation_assets.settings import Settings, result_settings, settings_hash
 from curation_assets.tables import TRAINING_MANIFEST, TRAINING_SET
 from curation_assets.training_set.exports import exports
-from curation_assets.training_set.gaps import Gap, find_gaps
+from curation_assets.training_set.gaps import Decision, Gap, find_gaps
 from curation_assets.training_set.reasons import dropped_by
 from curation_assets.upkeep.releases import PARTITION, TablesAt, tables_now
 from resources.delta_store import Conflict, DeltaStore
@@ -41,8 +41,15 @@ class Release:
     seconds: float
 
 
-def make_release(store: DeltaStore, files: Files, settings: Settings, stages: Sequence[Stage], run_id: str) -> Release:
-    """Release all samples there are, whatever is missing beside them; `stages` made the tables, upstream first.
+def make_release(
+    store: DeltaStore,
+    files: Files,
+    settings: Settings,
+    stages: Sequence[Stage],
+    run_id: str,
+    duplicates: Decision | None = None,
+) -> Release:
+    """Release all samples there are, whatever is missing beside them; `stages` and `duplicates` as of `find_gaps`.
 
     The newest release is returned where it holds the same under the same settings. Settings that change no sample
     do make a release: it says that these settings give these samples, and is compared with others by them. Raises
@@ -55,7 +62,7 @@ def make_release(store: DeltaStore, files: Files, settings: Settings, stages: Se
         before = store.read(table, list(TRAINING_SET.schema))
         tables = tables_now(store)
         samples = released_samples(tables)
-        gaps = find_gaps(stages, tables)
+        gaps = find_gaps(stages, tables, duplicates)
         if samples.is_empty():
             raise InputError(_why_nothing(tables, gaps))
         digest = samples_sha256(samples)

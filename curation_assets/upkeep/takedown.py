@@ -7,9 +7,10 @@ by table; Dagster's records go; `source_files`, which knows the video's names, i
 
 import io
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 import dagster as dg
 import polars as pl
@@ -22,10 +23,11 @@ from curation_assets.inspection.trace import holds
 from curation_assets.orchestration.run_records import runs_quoting, still_quoting
 from curation_assets.orchestration.stage_asset import DATA_VERSION_TAG, last_materialization
 from curation_assets.raw_videos.takedowns import take_down
-from curation_assets.tables import SOURCE_FILES, TABLES, TRAINING_SET, Table
+from curation_assets.tables import CLIP_NEIGHBOURS, DUPLICATES, SOURCE_FILES, TABLES, TRAINING_SET, Table
+from curation_assets.upkeep.named import NAMING, names, without_names
 from curation_assets.upkeep.releases import PARTITION as RELEASES
 from curation_assets.upkeep.releases import all_releases
-from resources.delta_redaction import Holds, held_in, redact, redact_files
+from resources.delta_redaction import Without, held_in, redact, redact_files
 
 _NOT_OF_VIDEOS = ("training_set", "takedowns", "prompts", "beautified_prompts")
 OF_VIDEO = tuple(table for name, table in TABLES.items() if name not in (*_NOT_OF_VIDEOS, SOURCE_FILES.name))
@@ -35,10 +37,14 @@ _VERSION_TAGS = ("dagster/code_version", "dagster/input_data_version/")
 
 @dataclass
 class Holdings:
-    """What a home keeps of a video. `names` are its paths in the sources, by which Dagster's records quote it."""
+    """What a home keeps of a video. `names` are its paths in the sources, by which Dagster's records quote it.
+
+    `rows` are its own; of `named_by`, those of other clips that name its clips, what names them goes.
+    """
 
     names: list[str] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
+    named_by: int = 0
     media_files: list[str] = field(default_factory=list)
     old_data_files: int = 0
     exports: list[str] = field(default_factory=list)
@@ -65,11 +71,16 @@ class Takedown:
 def holdings(home: OpenHome, video: Item, instance: dg.DagsterInstance | None) -> Holdings:
     """What `forget` would remove. `instance` keeps Dagster's records of the home, None where there are none."""
     found = Holdings(_names(home, video))
-    which = _of(video.id)
+    which, rid_of = _of(video.id), _rid_of(video.id)
     for table in (*OF_VIDEO, SOURCE_FILES):
         rows = rows_of(home.store, table, (pl.col("shard") == video.shard) & which(table.schema.names()))
         found.rows[table.name] = rows.select(pl.len()).collect().item()
-        found.old_data_files += len(held_in(home.files, f"tables/{table.name}/shard={video.shard}", which))
+        found.old_data_files += len(held_in(home.files, f"tables/{table.name}/shard={video.shard}", rid_of))
+    for table in NAMING:
+        columns = table.schema.names()
+        others = rows_of(home.store, table, names(video.id, columns) & ~which(columns).fill_null(False))
+        found.named_by += others.select(pl.len()).collect().item()
+    found.old_data_files += len(_naming_files(home, video))
     found.media_files = _media_files(home, video)
     found.exports = [path for path in _exports(home) if _quotes(home, path, video.id)]
     found.releases = [release["release"] for release in all_releases(home.store) if holds(home, release, video)]
@@ -90,23 +101,27 @@ def forget(home: OpenHome, video: Item, reason: str | None, instance: dg.Dagster
     take_down(home.store, video.id, video.shard, reason)
     done.releases = _mark_releases(home, video)
     done.exports = _rewrite_exports(home, video.id)
-    for table in OF_VIDEO:
-        _forget_table(home, table, video, done)
+    tables = [(table, video.shard) for table in OF_VIDEO]
+    tables += [(TABLES[name], shard) for name, shard in sorted({*_naming_files(home, video).values()})]
+    for table, shard in tables:
+        _forget_table(home, table, shard, video.id, done)
+    for table in NAMING:
+        done.data_files += redact_files(home.files, f"staging/{table.name}", _rid_of(video.id))
     for path in _media_files(home, video):
         home.files.delete(path)
         done.media_files += 1
     if instance is not None:
-        for table in OF_VIDEO:
-            _tell(instance, home, table, video.shard)
+        for table, shard in tables:
+            _tell(instance, home, table, None if table is DUPLICATES else shard)
         done.runs = _delete_runs(instance, _needles(video, names), done)
-    _forget_table(home, SOURCE_FILES, video, done)
+    _forget_table(home, SOURCE_FILES, video.shard, video.id, done)
     if instance is not None:
         _tell(instance, home, SOURCE_FILES, None)
         done.left += still_quoting(instance, _needles(video, names))
     return done
 
 
-def _of(video_id: str) -> Holds:
+def _of(video_id: str) -> Callable[[Collection[str]], pl.Expr]:
     """Which rows are of the video, by the columns that a file has."""
 
     def which(columns: Collection[str]) -> pl.Expr:
@@ -114,6 +129,29 @@ def _of(video_id: str) -> Holds:
         return pl.any_horizontal(pl.lit(False), *(pl.col(name).str.starts_with(video_id) for name in ids))
 
     return which
+
+
+def _rid_of(video_id: str) -> Without:
+    """Without the video's rows, and without its clips in the rows of others."""
+
+    def without(rows: pl.DataFrame) -> pl.DataFrame:
+        others = rows.filter(~_of(video_id)(rows.columns).fill_null(False))
+        return without_names(video_id, others)
+
+    return without
+
+
+def _naming_files(home: OpenHome, video: Item) -> dict[str, tuple[str, str]]:
+    """Data files of other shards, of whatever version, that name clips of the video; their tables and shards."""
+    found: dict[str, tuple[str, str]] = {}
+    if not home.files.found(f"tables/{CLIP_NEIGHBOURS.name}"):
+        return found
+    for table in NAMING:
+        for path in held_in(home.files, f"tables/{table.name}", _rid_of(video.id)):
+            shard = unquote(path.split("/")[2].partition("=")[2])
+            if shard != video.shard:
+                found[path] = (table.name, shard)
+    return found
 
 
 def _names(home: OpenHome, video: Item) -> list[str]:
@@ -127,24 +165,21 @@ def _needles(video: Item, names: Sequence[str]) -> list[bytes]:
     return [video.id.encode(), *(text.strip('"').encode() for text in quoted if len(text) > len('"a.mp4"'))]
 
 
-def _forget_table(home: OpenHome, table: Table, video: Item, done: Takedown) -> None:
-    assert video.shard is not None
+def _forget_table(home: OpenHome, table: Table, shard: str, video_id: str, done: Takedown) -> None:
     with suppress(TableNotFoundError):
-        which = _of(video.id)
-        done.rows[table.name] = _remove_rows(home, table, video)
-        redaction = redact(home.store, home.files, table.name, video.shard, which)
-        staged = redact_files(home.files, f"staging/{table.name}/{video.shard}", which)
+        without = _rid_of(video_id)
+        done.rows[table.name] = done.rows.get(table.name, 0) + _remove_rows(home, table, shard, without)
+        redaction = redact(home.store, home.files, table.name, shard, without)
+        staged = redact_files(home.files, f"staging/{table.name}/{shard}", without)
         done.data_files += redaction.data_files + staged
         done.commits += redaction.commits
         if redaction.oldest:
             done.shortened[table.name] = redaction.oldest
 
 
-def _remove_rows(home: OpenHome, table: Table, video: Item) -> int:
-    which = _of(video.id)(table.schema.names()).fill_null(False)
-    shard = str(video.shard)
+def _remove_rows(home: OpenHome, table: Table, shard: str, without: Without) -> int:
     home.store.snapshot(table.name)  # a table that isn't there has no rows, and need not be made
-    done = home.store.change(table.name, table.schema, shard, lambda rows: rows.filter(~which), {"shard": shard})
+    done = home.store.change(table.name, table.schema, shard, without, {"shard": shard})
     return done.before.height - done.after.height
 
 

@@ -50,6 +50,7 @@ DECISIONS: Mapping[str, tuple[Callable[[Settings], list[Filter]], tuple[str, ...
 _SECTIONS = {
     "source_files": "shards",
     "scenes": "cuts",
+    "clip_crops": "crop",
     "clip_embeddings": "embeddings",
     "clip_selection": "selection",
     "clip_hashes": "duplicates",

@@ -271,7 +271,7 @@ def test_two_encodes_are_equal_byte_for_byte(codec, tmp_path):
 
 def test_a_row_fits_its_table(tmp_path):
     row, path = encode(probed(videos.plain()), 0, 10, tmp_path)
-    assert set(row) == set(CLIP_FILES.stage_columns) - {"clip_id", "file_path"}
+    assert set(row) == set(CLIP_FILES.stage_columns) - {"clip_id", "file_path", "crop_box"}
     assert row["file_size_bytes"] == path.stat().st_size
 
 

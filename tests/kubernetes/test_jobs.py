@@ -110,6 +110,8 @@ def resources_of(job: Object) -> Object:
 
 def test_every_step_has_its_settings(jobs: Jobs) -> None:
     off = set() if jobs.settings.duplicates.kinds else {"clip_hashes", "clip_neighbours", "duplicates"}
+    off |= set() if jobs.settings.crop.is_on else {"clip_crops"}
+    off |= {f"{slot}_scores" for slot in ("safety", "watermark") if not getattr(jobs.settings, slot).engines}
     assert jobs.steps.keys() == Steps.model_fields.keys() - off
 
 

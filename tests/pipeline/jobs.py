@@ -1,5 +1,6 @@
 """Real jobs: a folder of videos, a home, and runs of the product over them."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -182,6 +183,20 @@ def reelhouse(*arguments: str | Path, **options: Any) -> "subprocess.CompletedPr
     return subprocess.run(
         command(*arguments), capture_output=True, text=True, timeout=300, env=environment(), check=False, **options
     )
+
+
+def quoting(home: Path, *needles: str) -> dict[str, str]:
+    """File below the home -> what it quotes, Parquet decoded."""
+    found = {}
+    for path in home.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            if path.suffix == ".parquet":
+                data += repr(pl.read_parquet(io.BytesIO(data)).to_dicts()).encode()
+            for needle in needles:
+                if needle.encode() in data or needle in path.name:
+                    found[str(path.relative_to(home))] = needle
+    return found
 
 
 def same_results(name: str, rows: pl.DataFrame, others: pl.DataFrame) -> bool:

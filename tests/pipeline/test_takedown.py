@@ -1,6 +1,5 @@
 """`reelhouse forget`: nothing is left of a video that was taken down, nothing else changes, and it stays gone."""
 
-import io
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from curation_assets.home import open_home
 from curation_assets.inspection.lookup import find_item
 from curation_assets.tables import SOURCE_FILES
 from curation_assets.upkeep.takedown import forget, holdings
-from tests.pipeline.jobs import SETTINGS, SHARD, Job, changed, reelhouse
+from tests.pipeline.jobs import SETTINGS, SHARD, Job, changed, quoting, reelhouse
 
 NAME = "bikes.mp4"
 ROOT = Path(__file__).parents[2]
@@ -40,20 +39,6 @@ opened = open_home(home)
 with DagsterInstance.from_config(home + "/dagster") as instance:
     forget(opened, find_item(opened.store, name), None, instance)
 """
-
-
-def quoting(home: Path, *needles: str) -> dict[str, str]:
-    """File below the home -> what it quotes, Parquet decoded."""
-    found = {}
-    for path in home.rglob("*"):
-        if path.is_file():
-            data = path.read_bytes()
-            if path.suffix == ".parquet":
-                data += repr(pl.read_parquet(io.BytesIO(data)).to_dicts()).encode()
-            for needle in needles:
-                if needle.encode() in data or needle in path.name:
-                    found[str(path.relative_to(home))] = needle
-    return found
 
 
 def texts_of(job: Job, video_id: str) -> list[str]:

@@ -99,7 +99,8 @@ def test_manifest_holds_every_column_with_a_value(job: Job) -> None:
     rows = job.table("training_manifest")
     assert rows.height == SAMPLES
     empty = {name for name in TRAINING_MANIFEST.stage_columns if rows[name].null_count() == rows.height}
-    assert empty == {"aesthetic_score", "listing"}, "no aesthetic engine is on, and the folder has no listing"
+    off = {"aesthetic_score", "safety_score", "watermark_score"}
+    assert empty == {*off, "crop_box", "listing"}, "no such engine is on, nor crop, and the folder has no listing"
     assert {name for name in TRAINING_MANIFEST.stage_columns if rows[name].null_count()} == empty
     for row in rows.to_dicts():
         assert row["type"] == "video"

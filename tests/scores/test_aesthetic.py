@@ -59,7 +59,7 @@ def test_figures_are_those_of_the_formula(models: dict, bikes: Callable, engine:
     assert row["aesthetic_score"] == pytest.approx(truth.mean(), abs=2e-5)
     assert np.ptp(truth) > 0.01
     assert all(figure == round(figure, 5) for figure in (row["aesthetic_score"], *row["frame_scores"]))
-    assert ["clip_id", *row] == [name for name in AESTHETIC_SCORES.columns if name not in BOOKKEEPING]
+    assert ["clip_id", *row, "crop_box"] == [name for name in AESTHETIC_SCORES.columns if name not in BOOKKEEPING]
     assert row["revision"].endswith(f", head {model['head_md5'][:8]}")
 
 

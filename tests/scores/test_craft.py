@@ -100,7 +100,7 @@ def test_a_picture_gives_easyocrs_boxes_from_the_file_to_the_row(copying: Path) 
     made_by = detector(copying).identity()
     row = detected_text_row(features, settings(copying, area="sum").text, "craft", made_by, "the picture")
     assert row["text_score"] == round(GOLDENS["of_picture"]["sum"], 5)
-    assert ["clip_id", *row] == [name for name in TEXT_SCORES.columns if name not in BOOKKEEPING]
+    assert ["clip_id", *row, "crop_box"] == [name for name in TEXT_SCORES.columns if name not in BOOKKEEPING]
     assert (row["model"], row["texts"], row["sampling"]) == ("CRAFT craft_mlt_25k", [], "the picture")
 
 

@@ -102,7 +102,7 @@ def same(one: Any, other: Any) -> bool:
 def test_a_row_has_the_columns_of_its_table_and_a_still_clip_length_1(encoder: EfficientNetLite0, bikes) -> None:
     still = encoder.encode(bikes(140, 140))
     row = embedding_row(still, "efficientnet_lite0", {"model": "m", "revision": "r"}, "stored frames")
-    assert ["clip_id", *row] == [name for name in CLIP_EMBEDDINGS.columns if name not in BOOKKEEPING]
+    assert ["clip_id", *row, "crop_box"] == [name for name in CLIP_EMBEDDINGS.columns if name not in BOOKKEEPING]
     assert row["length"] == 1
     np.testing.assert_allclose(row["embedding"], still[0], atol=1e-7)
     moving = embedding_row(encoder.encode(bikes(90, 170)), "efficientnet_lite0", {}, "")

@@ -15,7 +15,7 @@ def row_of(encoder, pictures):
 
 def test_a_row_has_the_columns_of_its_table(encoder, bikes):
     row = row_of(encoder, bikes(140, 180))
-    assert ["clip_id", *row] == [c for c in SEMANTIC_SCORES.columns if c not in BOOKKEEPING]
+    assert ["clip_id", *row, "crop_box"] == [c for c in SEMANTIC_SCORES.columns if c not in BOOKKEEPING]
     assert row["engine"] == "efficientnet_lite0"
 
 

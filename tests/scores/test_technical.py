@@ -25,7 +25,7 @@ def padded(pictures, top=0, bottom=0, left=0, right=0, colour=(0, 0, 0)):
 
 def test_a_row_has_the_columns_of_its_table(bikes):
     row = measured(bikes(140, 180))
-    assert sorted(["clip_id", *row]) == sorted(c for c in TECHNICAL_SCORES.columns if c not in BOOKKEEPING)
+    assert sorted(["clip_id", *row, "crop_box"]) == sorted(c for c in TECHNICAL_SCORES.columns if c not in BOOKKEEPING)
     assert len(row["frame_scores"]) == 9
 
 

@@ -39,7 +39,7 @@ def box(left, top, right, bottom):
 
 def test_a_row_has_the_columns_of_its_table(reader, grey):
     row = text_row(grey, Text(), reader)
-    assert ["clip_id", *row] == [c for c in TEXT_SCORES.columns if c not in BOOKKEEPING]
+    assert ["clip_id", *row, "crop_box"] == [c for c in TEXT_SCORES.columns if c not in BOOKKEEPING]
     assert row["text_score"] == 0.0
     assert row["texts"] == []
 

@@ -5,6 +5,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -368,12 +369,46 @@ def test_samples_are_what_the_stage_would_select(seed: int, name: str) -> None:
     expect_effects(found.effects, sample_filters(SETTINGS[name]), worded)
 
 
+def every_second(selected: pl.DataFrame) -> pl.DataFrame:
+    """Of the selected clips each second one gives way to the one before it; those of the last video aren't compared."""
+    clips = selected.filter("selected").sort("clip_id")["clip_id"].to_list()
+    gives_way = {clip: before for k, (before, clip) in enumerate(pairwise(clips)) if k % 2 == 0}
+    compared = [clip for clip in selected["clip_id"] if clip[:16] != max(clips)[:16]]
+    return pl.DataFrame({"clip_id": compared, "duplicate_of": [gives_way.get(clip) for clip in compared]})
+
+
+@ON_ALL
+def test_samples_are_without_the_clips_that_would_give_way_to_others(seed: int, name: str) -> None:
+    tables = scan_of(some_tables(seed))
+    found = preview(tables, thresholds(name), thresholds(AS_NOW), NEAREST, every_second).samples
+    given, kept = {}, {}
+    for each in (name, AS_NOW):
+        clips = [{"clip_id": clip, "selected": row["selected"]} for clip, row in decided(seed, each).items()]
+        given[each] = dict(every_second(pl.DataFrame(clips)).iter_rows())
+        kept[each] = {clip for clip in sampled(seed, each) if given[each].get(clip, "not compared") is None}
+    selected = sampled(seed, name)
+    assert found.duplicates == amount([clip for clip in selected if given[name].get(clip) is not None])
+    assert found.not_compared == amount([clip for clip in selected if clip not in given[name]])
+    assert found.selected == amount([clip for clip in kept[name] if selected[clip]["selected"]])
+    assert found.selected_now == amount([clip for clip in kept[AS_NOW] if sampled(seed, AS_NOW)[clip]["selected"]])
+    counted = (found.to_caption, found.failed, found.captioned, found.duplicates, found.not_compared)
+    assert sum(each.clips for each in counted if each) == len(selected)
+    assert min(found.duplicates.clips, found.not_compared.clips, found.selected_now.clips) > 0
+
+
 def test_a_home_without_scores_loses_every_clip() -> None:
     bare = {t: rows if t in ("clips", "raw_videos") else rows.clear() for t, rows in some_tables(1).items()}
     found = preview(scan_of(bare), thresholds(AS_NOW), thresholds(AS_NOW))
     assert found.selected.clips == 0
     assert found.not_scored == found.clips == amount(decided(1, AS_NOW))
     assert found.samples.to_caption == Amount(0, 0.0)
+
+
+def test_without_filters_all_clips_stay_that_people_do_not_leave_out() -> None:
+    none = Thresholds([], [])
+    found = preview(scan_of(some_tables(1)), none, none)
+    assert found.selected.clips == found.clips.clips - found.excluded.clips
+    assert (found.effects, found.overlap, found.borders) == ([], [], [])
 
 
 def test_a_home_without_clips_is_an_empty_preview() -> None:

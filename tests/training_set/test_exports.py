@@ -115,7 +115,8 @@ def test_absolute_paths_start_with_the_home(tmp_path):
 
 
 def test_the_same_samples_in_any_order_give_the_same_bytes():
-    assert list(exports(SAMPLES.reverse(), None)) == list(exports(SAMPLES, None))
+    other = SAMPLES.sort("clip_id", descending=True)  # polars' reverse() loses the type of lists that are all null
+    assert list(exports(other, None)) == list(exports(SAMPLES, None))
     assert [name for name, _ in exports(SAMPLES, None)] == list(EXPORTS)
 
 

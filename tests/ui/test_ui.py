@@ -40,7 +40,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "home"
 
 
-TABLES_BY_DEFAULT = TABLES.keys() - {"clip_hashes", "clip_neighbours", "duplicates"}  # which are off
+TABLES_BY_DEFAULT = TABLES.keys() - {"clip_crops", "clip_hashes", "clip_neighbours", "duplicates"}  # which are off
 
 
 @pytest.fixture(scope="module")
