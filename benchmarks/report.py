@@ -71,7 +71,8 @@ def as_markdown(sections: Sequence[Section], seconds: float) -> str:
         f"Written by `make bench` in {seconds:.0f} s. {machine()}, Python {platform.python_version()}, "
         f"{date.today().isoformat()}. Frames/s of network engines: [engines.md](engines.md). 10,000 shards: "
         "[scale.md](scale.md). Kubernetes, on a real API server: [kubernetes.md](kubernetes.md). "
-        "F1 of each cut detector: [detectors.md](detectors.md). Why some targets aren't met: [not_met.md](not_met.md).",
+        "F1 of each cut detector: [detectors.md](detectors.md). What each filter keeps of the sample videos: "
+        "[retention.md](retention.md). Why some targets aren't met: [not_met.md](not_met.md).",
     ]
     for section in sections:
         lines = [f"| {' | '.join(section.headings)} |", "|---" * len(section.headings) + "|"]

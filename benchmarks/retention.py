@@ -36,14 +36,15 @@ TEXT = """\
 # Retention
 
 {machine}, {date}; `python -m benchmarks.retention`. The videos and settings of `make demo`, and with them all that runs
-from packages and is off by default: {besides}, and a bound on the shake of the camera. The videos were made so that each rule and filter meets what it is for
-([what ought to happen](../deployments/demo/README.md)): these are no shares to expect of other footage.
+from packages and is off by default: {besides}, and a bound on the shake of the camera. The videos were made so that
+each rule and filter meets what it is for ([what ought to happen](../deployments/demo/README.md)), and the composed ones
+show parts of the others again: these are no shares to expect of other footage.
 
 ## By filter
 
 Looked at: clips the filter is for. Alone: clips that no other filter drops. Share: of the seconds it looked at.
 
-| filter | engine | bounds | looked at | passed | dropped | alone | seconds kept | share |
+| filter | engine, kind | bounds | looked at | passed | dropped | alone | seconds kept | share |
 |---|---|---|---|---|---|---|---|---|
 {filters}
 
@@ -64,10 +65,11 @@ def filter_lines(scan: Scan) -> Iterator[str]:
     """A line a filter in the order they are applied, `duplicates` between the two selections."""
     of_clips, of_samples = (list(_lines_of(scan, table)) for table in DECISIONS)
     yield from of_clips
-    compared = chosen(scan).join(scan("duplicates").select("clip_id", "duplicate_of").collect(), on="clip_id")
+    decided = scan("duplicates").select("clip_id", "kind", passed=pl.col("duplicate_of").is_null())
+    compared = chosen(scan).join(decided.collect(), on="clip_id").with_columns(alone=~pl.col("passed"))
     if compared.height:
-        kept = pl.col("duplicate_of").is_null()
-        yield _line("duplicates", "", "", compared.with_columns(passed=kept, alone=~kept))
+        kinds = compared["kind"].drop_nulls().value_counts().sort("kind").iter_rows()
+        yield _line("duplicates", ", ".join(f"{kind} {count}" for kind, count in kinds), "", compared)
     yield from of_samples
 
 

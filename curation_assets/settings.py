@@ -170,7 +170,7 @@ class Frames(Section):
 
 
 class Crop(Section):
-    """What is cut off a clip's picture rather than the clip left out. Shares from benchmarks/cropping.md."""
+    """What is cut off a clip's picture rather than the clip left out. The shares are chosen, not measured."""
 
     borders: bool = Field(False, description="letterbox and pillarbox bars that all stored frames have")
     subtitles: bool = Field(False, description="all from the highest line of text that begins in the lower end")

@@ -361,7 +361,8 @@ WATERMARK_SCORES = Table(
             pl.Float64, "share of the picture in edges of what stands still while all around changes, 0..1"
         ),
         "watermark_box": col(
-            pl.List(pl.Int64), "the largest such thing: left, top, width, height, px of the frames; null: none"
+            pl.List(pl.Int64),
+            "the largest such thing: left, top, width, height, px of the frame as cropped; null: none",
         ),
         **_CROPPED,
     },

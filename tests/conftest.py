@@ -19,7 +19,7 @@ OF_THE_FINISHED_JOB = tuple(
     for name in (
         "whole_job", "takedown", "document_commands", "exclusions", "run_in_terminal", "commands_json", "old_home",
         "report", "pages_of_your_own", "preview_and_tiers", "trace", "plan", "schedules", "fingerprints", "examples",
-        "querying", "readme",
+        "querying", "readme", "retention",
     )
 )  # fmt: skip
 

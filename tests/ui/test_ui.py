@@ -40,7 +40,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "home"
 
 
-TABLES_BY_DEFAULT = TABLES.keys() - {"clip_crops", "clip_hashes", "clip_neighbours", "duplicates"}  # which are off
+OFF_BY_DEFAULT = {"clip_crops", "clip_hashes", "clip_neighbours", "duplicates", "safety_scores", "watermark_scores"}
+TABLES_BY_DEFAULT = TABLES.keys() - OFF_BY_DEFAULT
 
 
 @pytest.fixture(scope="module")
