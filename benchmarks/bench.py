@@ -2,8 +2,8 @@
 
     python -m benchmarks.bench [--rounds 3] [--peers]
 
-Prints the tables and writes them to benchmarks/RESULTS.md with the machine they were measured on. Nothing is taken
-from elsewhere: a limit is measured in the same run too.
+Prints the tables and writes them to benchmarks/RESULTS.md with the machine they were measured on. A limit is measured
+in the same run too. Of cut detectors, which take longer, the figures of `python -m benchmarks.detectors` are repeated.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from benchmarks.long_videos import memory_section, workers_section
 from benchmarks.measure import seconds_of
 from benchmarks.models import models_sections
 from benchmarks.peers import peers_section
-from benchmarks.report import Section, as_markdown, show, targets_section
+from benchmarks.report import Section, as_markdown, quoted, show, targets_section
 from benchmarks.sizing import SIZING, sizing
 from benchmarks.speed import speed_sections
 from benchmarks.stages import frame_count
@@ -49,6 +49,7 @@ from resources.workers import available_cores
 SETTINGS_FILE = "deployments/demo/curation.yaml"
 SAMPLES = Path(".reelhouse-demo/samples")
 RESULTS = Path(__file__).parent / "RESULTS.md"
+DETECTORS = Path(__file__).parent / "detectors.md"
 TOY_ROWS = 10_000
 HASHED_FILES, HASHED_FILE_BYTES = 8, 64 * 2**20
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "TQDM_DISABLE": "1", "OMP_WAIT_POLICY": "passive"}
@@ -64,7 +65,7 @@ def main() -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="reelhouse-bench-") as folder:
         sections = measure(Path(folder), options.rounds, options.peers)
-    sections.insert(0, targets_section(sections))
+    sections = [targets_section(sections), *sections, *quoted(DETECTORS, "In sum", "F1 by kind of transition")]
     show(sections)
     RESULTS.write_text(as_markdown(sections, time.monotonic() - started), encoding="utf-8")
     SIZING.write_text(sizing(), encoding="utf-8")

@@ -65,6 +65,22 @@ def show(sections: Sequence[Section]) -> None:
             console.print(remark, markup=False)
 
 
+def quoted(page: Path, *titles: str) -> list[Section]:
+    """Tables of a page that another command measures and writes."""
+    parts = {text.partition("\n")[0]: text for text in page.read_text(encoding="utf-8").split("\n## ")}
+    sections = []
+    for title in titles:
+        headings, _, *lines = [
+            tuple(cell.strip() for cell in line.strip("|").split("|"))
+            for line in parts[title].splitlines()
+            if line.startswith("|")
+        ]
+        section = Section(f"{page.stem.capitalize()}: {title}", headings, lines)
+        section.remarks.append(f"Of [{page.name}]({page.name}), which says when and on which machine.")
+        sections.append(section)
+    return sections
+
+
 def as_markdown(sections: Sequence[Section], seconds: float) -> str:
     parts = [
         "# Results",
