@@ -60,7 +60,7 @@ class Change:
     `settings` are keys of `changed`. `films` does something to the job's folder, `patch` to the product. `after`: the
     change that was made before, and worked off. `chat`: captions are of a stand-in server. `needs`: the films that
     may be opened. `is_exact`: a plan can tell every figure before the run. `why`: an asset, and what the plan says of
-    it.
+    it. `has_new_asset`: what is requested first wasn't there before, so that it is missing and its readers are stale.
     """
 
     name: str
@@ -82,6 +82,7 @@ class Change:
     is_refused: bool = False
     is_by_hand: bool = False
     why: tuple[str, str] | None = None
+    has_new_asset: bool = False
 
     def settings_at(self, before: Mapping[str, Any], chat_url: str) -> dict[str, Any]:
         server = {"captions": {"engine": "chat", "chat": {**CHAT, "base_url": chat_url}}} if self.chat else {}
@@ -301,6 +302,14 @@ CHANGES = [
         needs=("bikes.mp4", "two_shots.mp4", "grey.mp4"),
         is_exact=False,
         ticks=[{AB: "motion_scores clip_selection"}, {AB: f"clip_selection {FROM_DECISIONS} training_manifest"}],
+    ),
+    Change(
+        "borders to be cropped, and none found",
+        {"clip_crops": CLIPS},
+        calls=CLIPS,
+        settings={"crop__borders": True},
+        ticks=[{AB: "clip_crops"}, {AB: f"{FROM_FRAMES} captions alignment_scores clip_files"}],
+        has_new_asset=True,
     ),
     Change(
         "confidence of text, without text",

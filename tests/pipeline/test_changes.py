@@ -152,8 +152,9 @@ def test_change(change: Change, jobs: Jobs, figures: Counter[str], monkeypatch: 
             assert bytes_of(job.home) == before, "nothing is marked as gone"
 
         assert did.ticks == [requests(tick) for tick in change.ticks]
-        first = {(asset, shard) for asset, shards in (did.ticks or [{}])[0].items() for shard in shards}
-        assert did.stale == {(asset, shard) for asset, shard in first if shard in AB}  # a new shard is missing instead
+        stale = did.ticks[change.has_new_asset] if did.ticks else {}
+        expected = {(asset, shard) for asset, shards in stale.items() for shard in shards if shard in AB}
+        assert did.stale == expected  # a new shard is missing instead
         jobs.keep(automated, change.name)
 
     for line in foretold.lines:
